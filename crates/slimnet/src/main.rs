@@ -1,0 +1,3 @@
+//! The `slimnet` program.
+
+fn main() {}
