@@ -173,7 +173,8 @@ impl fmt::Display for Dim {
             let shown = if text.is_empty() { i128::from(*coefficient) } else { i128::from(*coefficient).abs() };
             text += sign;
             if shown != 1 {
-                text += &format!("{shown}*");
+                text += &shown.to_string();
+                text.push('*');
             }
             text += name;
         }
@@ -181,7 +182,7 @@ impl fmt::Display for Dim {
             text = self.constant.to_string();
         } else if self.constant != 0 {
             let sign = if self.constant < 0 { '-' } else { '+' };
-            text += &format!(" {sign} {}", self.constant.unsigned_abs());
+            text = format!("{text} {sign} {}", self.constant.unsigned_abs());
         }
         formatter.pad(&text)
     }
