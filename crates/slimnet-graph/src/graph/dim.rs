@@ -48,6 +48,21 @@ impl Dim {
         self.terms.iter().map(|(name, _)| name.as_ref())
     }
 
+    /// The name, if it is just one.
+    pub fn as_name(&self) -> Option<&str> {
+        match self.terms.as_slice() {
+            [(name, 1)] if self.constant == 0 => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Its number where each name stands for what `number` says; `None` if one is not known, and on overflow.
+    pub fn at(&self, number: impl Fn(&str) -> Option<i64>) -> Option<i64> {
+        self.terms.iter().try_fold(self.constant, |sum, (name, coefficient)| {
+            sum.checked_add(coefficient.checked_mul(number(name)?)?)
+        })
+    }
+
     /// Sum; `None` on overflow.
     pub fn add(&self, other: &Self) -> Option<Self> {
         let mut sum = self.clone();
@@ -213,6 +228,9 @@ mod tests {
         assert_eq!(n.scale(6).unwrap().divide_exactly(&n.scale(2).unwrap()), Some(Dim::from(3i64)));
         assert_eq!(expression.divide_exactly(&Dim::from(2i64)), None);
         assert_eq!(n.scale(i64::MAX).unwrap().scale(2), None);
+        assert_eq!(expression.at(|name| (name == "N").then_some(4)), Some(9));
+        assert_eq!(expression.at(|_| Some(i64::MAX)), None);
+        assert_eq!((n.as_name(), expression.as_name()), (Some("N"), None));
     }
 
     #[test]
