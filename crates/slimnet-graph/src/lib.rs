@@ -8,12 +8,15 @@
 #[cfg(not(target_endian = "little"))]
 compile_error!("tensor data is kept as the little-endian bytes of ONNX files; big-endian machines are not supported");
 
+pub mod cost;
 pub mod evaluate;
 pub mod graph;
 pub mod infer;
 pub mod onnx;
 pub mod ops;
+pub mod roles;
 pub mod tensor;
+pub mod zoo;
 
 pub use graph::{Dim, Graph, Node, NodeId, Shape, Value, ValueId};
 pub use ops::Op;
