@@ -13,7 +13,9 @@ pub mod graph;
 pub mod infer;
 pub mod onnx;
 pub mod ops;
+pub mod roles;
 pub mod tensor;
+pub mod zoo;
 
 pub use graph::{Dim, Graph, Node, NodeId, Shape, Value, ValueId};
 pub use ops::Op;
