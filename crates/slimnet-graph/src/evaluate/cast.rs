@@ -27,11 +27,9 @@ fn cast(data: &Tensor, to: ElementType, saturate: bool) -> Result<Tensor, Evalua
     if to == ElementType::String {
         return Ok(Tensor::from_strings(shape, format(data)?)?);
     }
-    if !from.is_float() && !to.is_float() {
-        return Ok(Tensor::from_i128s(to, shape, data.to_i128s()?)?);
-    }
-    if !from.is_float() && !to.is_float8() && to != ElementType::F4E2M1 {
-        // Straight from the integer, so that it is rounded once.
+    // What does not fit an integer type keeps its lowest bits, which is also what numpy does with floats. Integers go
+    // straight to floats, so that they are rounded once.
+    if to.is_integer() || (!from.is_float() && !to.is_float8()) {
         return Ok(Tensor::from_i128s(to, shape, data.to_i128s()?)?);
     }
     from_floats(data.to_f64s()?, shape, to, saturate)
@@ -41,17 +39,14 @@ fn from_floats(values: Vec<f64>, shape: Vec<usize>, to: ElementType, saturate: b
     Ok(if saturate { Tensor::from_f64s(to, shape, values)? } else { Tensor::from_f64s_unsaturated(to, shape, values)? })
 }
 
-/// The elements in decimal, as short as gives them back when read in their own type.
+/// The elements in plain decimal; floats as short as gives them back when read as `float32` (`float64` as `float64`).
 fn format(data: &Tensor) -> Result<Vec<Vec<u8>>, EvaluateError> {
     let text = match data.element_type() {
         ElementType::Bool => data.to_i64s()?.into_iter().map(|value| (value != 0).to_string()).collect(),
         ElementType::F64 => data.to_f64s()?.into_iter().map(|value| decimal(value, value.to_string())).collect(),
-        element_type if element_type.is_float() => data
-            .to_f64s()?
-            .into_iter()
-            // Every smaller type is exact in float32.
-            .map(|value| decimal(value, (value as f32).to_string()))
-            .collect(),
+        element_type if element_type.is_float() => {
+            data.to_f64s()?.into_iter().map(|value| decimal(value, (value as f32).to_string())).collect()
+        }
         _ => data.to_i128s()?.into_iter().map(|value| value.to_string()).collect::<Vec<_>>(),
     };
     Ok(text.into_iter().map(String::into_bytes).collect())

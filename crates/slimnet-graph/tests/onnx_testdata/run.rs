@@ -6,7 +6,7 @@ use std::path::Path;
 
 use prost::Message;
 use slimnet_graph::evaluate::evaluate_graph;
-use slimnet_graph::onnx::{self, proto::TensorProto};
+use slimnet_graph::onnx::{self, ReadProblem, proto::TensorProto};
 use slimnet_graph::{Graph, Op, Tensor};
 
 /// No test has larger tensors.
@@ -30,7 +30,14 @@ pub fn run(folder: &Path) -> Outcome {
 fn attempt(folder: &Path) -> Outcome {
     let graph = match onnx::read_file(&folder.join("model.onnx")) {
         Ok(graph) => graph,
-        Err(error) => return Outcome::Failed(format!("reading: {error}")),
+        Err(error) => {
+            return match error.problem {
+                problem @ (ReadProblem::NoOpset | ReadProblem::Opset { .. }) => {
+                    Outcome::OutsideTheClaim(format!("refused: {problem}"))
+                }
+                problem => Outcome::Failed(format!("reading: {problem}")),
+            };
+        }
     };
     if let Some(outcome) = outside(&graph) {
         return outcome;
@@ -51,8 +58,11 @@ fn attempt(folder: &Path) -> Outcome {
     Outcome::Passed
 }
 
-/// If a node is not understood: a failure if its operator is one that we claim, else the reason.
+/// If something is not understood: a failure if it is an operator that we claim, else the reason.
 fn outside(graph: &Graph) -> Option<Outcome> {
+    if let Some((_, value)) = graph.values().find(|(_, value)| value.other_type.is_some()) {
+        return Some(Outcome::OutsideTheClaim(format!("{:?} is no tensor", value.name)));
+    }
     let other = graph.nodes().find_map(|(_, node)| node.op.other())?;
     let claimed = other.domain.is_empty() && Op::known_types().contains(&other.op_type.as_str());
     let name = [other.domain.as_str(), other.op_type.as_str()].join(if other.domain.is_empty() { "" } else { "::" });
