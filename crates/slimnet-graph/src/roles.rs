@@ -67,6 +67,11 @@ fn passes(op: &Op, float: bool) -> Option<bool> {
     }
 }
 
+/// Whether the operator hands its input 0 on as the same data.
+pub(crate) fn passes_data(op: &Op) -> bool {
+    passes(op, true).is_some()
+}
+
 /// Whether integer data in a parameter's slot is a (quantized) parameter.
 fn computes_with_integers(op: &Op) -> bool {
     matches!(op, Op::ConvInteger(_) | Op::MatMulInteger(_) | Op::QLinearConv(_) | Op::QLinearMatMul(_))

@@ -225,7 +225,7 @@ fn classifier(net: &mut Builder, x: ValueId, name: &str, plan: &Plan) -> Built {
     net.linear(name, x, plan.classes)
 }
 
-/// MLPerf Tiny's own network, not one of the paper's: biases before the batch normalisations, `TensorFlow`'s "same"
+/// `MLPerf` Tiny's own network, not one of the paper's: biases before the batch normalisations, `TensorFlow`'s "same"
 /// padding, shortcuts by 1×1 convolutions without batch normalisation.
 fn resnet8(net: &mut Builder, input: ValueId, plan: &Plan) -> Built {
     let same = |channels, kernel, stride| Conv2d {
@@ -302,7 +302,7 @@ fn vgg16(net: &mut Builder, input: ValueId, plan: &Plan) -> Built {
     net.linear("classifier", x, plan.classes)
 }
 
-/// MLPerf Tiny's network without its dropouts; biases before the batch normalisations are its own.
+/// `MLPerf` Tiny's network without its dropouts; biases before the batch normalisations are its own.
 fn ds_cnn(net: &mut Builder, input: ValueId, plan: &Plan) -> Built {
     let channels = plan.wide(64);
     let conv =

@@ -176,7 +176,7 @@ impl Builder {
     /// If the name is taken.
     pub fn typed_input(&mut self, name: &str, element_type: ElementType, shape: &[Dim]) -> Result<ValueId, BuildError> {
         let mut value = Value::default();
-        value.name = name.to_owned();
+        value.name = name.into();
         (value.element_type, value.shape) = (Some(element_type), Some(shape.to_vec()));
         let input = self.graph.add_value(value)?;
         self.graph.add_input(input)?;
