@@ -162,17 +162,16 @@ fn split(op: &Split, context: &Context<'_>) -> Result<Vec<Tensor>, EvaluateError
     let data = context.input(0)?;
     let axis = resolve_axis(op.axis, data.rank())?;
     let length = data.shape()[axis];
-    let parts = match context.optional(1) {
-        Some(parts) => lengths(parts)?,
-        None => {
-            let count = op.num_outputs.map_or(Some(context.outputs.len()), |count| usize::try_from(count).ok());
-            let Some(count) = count.filter(|&count| count == context.outputs.len() && count > 0) else {
-                return Err(invalid(format!("{:?} parts for {} outputs", op.num_outputs, context.outputs.len())));
-            };
-            // All parts are as long as the first; the last ones may get less.
-            let part = length.div_ceil(count);
-            (0..count).map(|index| part.min(length.saturating_sub(index.saturating_mul(part)))).collect()
-        }
+    let parts = if let Some(parts) = context.optional(1) {
+        lengths(parts)?
+    } else {
+        let count = op.num_outputs.map_or(Some(context.outputs.len()), |count| usize::try_from(count).ok());
+        let Some(count) = count.filter(|&count| count == context.outputs.len() && count > 0) else {
+            return Err(invalid(format!("{:?} parts for {} outputs", op.num_outputs, context.outputs.len())));
+        };
+        // All parts are as long as the first; the last ones may get less.
+        let part = length.div_ceil(count);
+        (0..count).map(|index| part.min(length.saturating_sub(index.saturating_mul(part)))).collect()
     };
     let sum = parts.iter().try_fold(0usize, |sum, &part| sum.checked_add(part));
     if sum != Some(length) || parts.len() != context.outputs.len() {

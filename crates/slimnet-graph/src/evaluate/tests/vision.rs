@@ -8,7 +8,7 @@ use crate::{Op, ops::attribute::Attributes};
 
 fn resize(mode: ResizeMode, coordinate_transformation_mode: CoordinateMode) -> Resize {
     let Some(Ok(Op::Resize(op))) = Op::read("Resize", Attributes::default()) else { unreachable!() };
-    Resize { mode, coordinate_transformation_mode, ..op }
+    Resize { coordinate_transformation_mode, mode, ..op }
 }
 
 fn scaled(op: Resize, data: &[f32], scale: f32) -> Vec<f64> {

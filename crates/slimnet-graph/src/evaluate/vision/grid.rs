@@ -60,7 +60,7 @@ fn taps(op: &GridSample, lengths: &[usize], point: &[f64]) -> Vec<(usize, f64)> 
 fn axis_taps(op: &GridSample, length: usize, coordinate: f64) -> Vec<(usize, f64)> {
     let size = length as f64;
     let (edges, place) = if op.align_corners {
-        ((0.0, size - 1.0), (coordinate + 1.0) / 2.0 * (size - 1.0))
+        ((0.0, size - 1.0), (coordinate + 1.0) * (size - 1.0) / 2.0)
     } else {
         ((-0.5, size - 0.5), ((coordinate + 1.0) * size - 1.0) / 2.0)
     };

@@ -147,7 +147,9 @@ fn taps(op: &Resize, axis: Axis, source: f64) -> Vec<(usize, f64)> {
         .collect();
     if op.antialias || op.exclude_outside {
         let sum: f64 = taps.iter().map(|(_, weight)| weight).sum();
-        taps.iter_mut().for_each(|(_, weight)| *weight /= sum);
+        for (_, weight) in &mut taps {
+            *weight /= sum;
+        }
     }
     taps
 }
@@ -184,7 +186,9 @@ fn interpolate(op: &Resize, data: &Tensor, axes: &[Axis]) -> Result<Tensor, Eval
         values = resized;
     }
     if data.element_type().is_integer() {
-        values.iter_mut().for_each(|value| *value = value.round_ties_even());
+        for value in &mut values {
+            *value = value.round_ties_even();
+        }
     }
     Ok(Tensor::from_f64s(data.element_type(), shape, values)?)
 }
