@@ -31,7 +31,9 @@ pub(super) fn slice(context: &Context<'_>) -> Result<Tensor, EvaluateError> {
                 (start, end - start)
             }
             _ => {
-                let (start, end) = (from_front(start).clamp(-1, length - 1), from_front(end).clamp(-1, length - 1));
+                let (start, end) = (from_front(start).clamp(0, length), from_front(end).clamp(-1, length));
+                // A start before the first element is the first one, as ONNX has it, where Python has none.
+                let (start, end) = (start.min(length - 1), end.min(length - 1));
                 (start, start - end)
             }
         };

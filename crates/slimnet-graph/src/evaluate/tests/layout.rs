@@ -73,6 +73,8 @@ fn slices_clamp() {
     assert_eq!(slice(i64::MIN, 2, i64::MAX), [0]);
     assert_eq!(slice(-1, i64::MIN, i64::MIN), [5]);
     assert_eq!(slice(4, 2, 1), [0i64; 0]);
+    assert_eq!(slice(-9, i64::MIN, -1), [0]);
+    assert!(one(Slice {}, &[&counting(&[0]), &ints(&[5]), &ints(&[-5]), &ints(&[0]), &ints(&[-1])]).is_empty());
     error_of(Slice {}, &[&data, &ints(&[0]), &ints(&[1]), &ints(&[0]), &ints(&[0])]);
     error_of(Slice {}, &[&data, &ints(&[0, 0]), &ints(&[1, 1]), &ints(&[0, 0])]);
     error_of(Slice {}, &[&data, &ints(&[0]), &ints(&[1]), &ints(&[1])]);

@@ -65,11 +65,6 @@ fn axis_taps(op: &GridSample, length: usize, coordinate: f64) -> Vec<(usize, f64
         ((-0.5, size - 0.5), ((coordinate + 1.0) * size - 1.0) / 2.0)
     };
     let place = if op.mode == ResizeMode::Nearest { place.round_ties_even() } else { place };
-    let place = match op.padding_mode {
-        GridPadding::Zeros => place,
-        GridPadding::Border => place.clamp(0.0, size - 1.0),
-        GridPadding::Reflection => reflect(place, edges),
-    };
     let first = place.floor();
     let (offsets, weight): (_, fn(f64) -> f64) = match op.mode {
         ResizeMode::Nearest => (0..=0, |_| 1.0),

@@ -17,7 +17,7 @@ struct Axis {
     /// Nominal ratio of both, from which `size` may deviate by rounding.
     scale: f64,
     /// Start and end of the region of interest, as parts of the length.
-    region: (f64, f64),
+    region: (f32, f32),
 }
 
 pub(super) fn resize(op: &Resize, context: &Context<'_>) -> Result<Tensor, EvaluateError> {
@@ -87,35 +87,37 @@ fn axes(op: &Resize, context: &Context<'_>, data: &Tensor) -> Result<Vec<Axis>, 
         let regions = context.input(1)?.to_f64s()?;
         per_axis("limits of regions", regions.len(), chosen.len() * 2)?;
         for (index, &axis) in chosen.iter().enumerate() {
-            axes[axis].region = (regions[index], regions[chosen.len() + index]);
+            axes[axis].region = (regions[index] as f32, regions[chosen.len() + index] as f32);
         }
     }
     Ok(axes)
 }
 
 /// The place on the source's axis of a place on the result's; `None` where the extrapolation value stands.
+///
+/// In single precision, as in every runtime: place 3 at scale 0.6 is 5 and rounds to 5.
 fn source(op: &Resize, axis: Axis, place: usize) -> Option<f64> {
-    let (place, length) = (place as f64, axis.length as f64);
-    let resized = length * axis.scale;
-    let half_pixel = (place + 0.5) / axis.scale - 0.5;
-    Some(match op.coordinate_transformation_mode {
+    let (place, length, size, scale) = (place as f32, axis.length as f32, axis.size as f32, axis.scale as f32);
+    let half_pixel = (place + 0.5) / scale - 0.5;
+    let source = match op.coordinate_transformation_mode {
         CoordinateMode::HalfPixel => half_pixel,
-        CoordinateMode::HalfPixelSymmetric => half_pixel + length / 2.0 * (1.0 - axis.size as f64 / resized),
+        CoordinateMode::HalfPixelSymmetric => length / 2.0 * (1.0 - size / (scale * length)) + half_pixel,
         CoordinateMode::PytorchHalfPixel if axis.size == 1 => 0.0,
         CoordinateMode::PytorchHalfPixel => half_pixel,
-        CoordinateMode::AlignCorners if place == 0.0 => 0.0,
-        CoordinateMode::AlignCorners => place * (length - 1.0) / (resized - 1.0),
-        CoordinateMode::Asymmetric => place / axis.scale,
+        CoordinateMode::AlignCorners if axis.size == 1 => 0.0,
+        CoordinateMode::AlignCorners => place * (length - 1.0) / (size - 1.0),
+        CoordinateMode::Asymmetric => place / scale,
         CoordinateMode::TfCropAndResize => {
             let (start, end) = axis.region;
             let source = if axis.size == 1 {
-                (start + end) * (length - 1.0) / 2.0
+                0.5 * (start + end) * (length - 1.0)
             } else {
-                (start + place * (end - start) / (resized - 1.0)) * (length - 1.0)
+                start * (length - 1.0) + place * (end - start) * (length - 1.0) / (size - 1.0)
             };
-            return (0.0..=length - 1.0).contains(&source).then_some(source);
+            return (0.0..=length - 1.0).contains(&source).then_some(source.into());
         }
-    })
+    };
+    Some(source.into())
 }
 
 /// The place that mode `nearest` takes. The conversion saturates at 0.
