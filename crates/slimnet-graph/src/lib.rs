@@ -16,6 +16,7 @@ pub mod onnx;
 pub mod ops;
 pub mod roles;
 pub mod tensor;
+pub mod validate;
 pub mod zoo;
 
 pub use graph::{Dim, Graph, Node, NodeId, Shape, Value, ValueId};
