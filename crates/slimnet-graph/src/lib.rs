@@ -9,12 +9,16 @@
 compile_error!("tensor data is kept as the little-endian bytes of ONNX files; big-endian machines are not supported");
 
 pub mod axes;
+pub mod cost;
 pub mod evaluate;
 pub mod graph;
 pub mod infer;
 pub mod onnx;
 pub mod ops;
+pub mod roles;
 pub mod tensor;
+pub mod validate;
+pub mod zoo;
 
 pub use graph::{Dim, Graph, Node, NodeId, Shape, Value, ValueId};
 pub use ops::Op;

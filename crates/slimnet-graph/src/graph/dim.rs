@@ -48,6 +48,21 @@ impl Dim {
         self.terms.iter().map(|(name, _)| name.as_ref())
     }
 
+    /// The name, if it is just one.
+    pub fn as_name(&self) -> Option<&str> {
+        match self.terms.as_slice() {
+            [(name, 1)] if self.constant == 0 => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Its number where each name stands for what `number` says; `None` if one is not known, and on overflow.
+    pub fn at(&self, number: impl Fn(&str) -> Option<i64>) -> Option<i64> {
+        self.terms.iter().try_fold(self.constant, |sum, (name, coefficient)| {
+            sum.checked_add(coefficient.checked_mul(number(name)?)?)
+        })
+    }
+
     /// Sum; `None` on overflow.
     pub fn add(&self, other: &Self) -> Option<Self> {
         let mut sum = self.clone();
@@ -99,6 +114,26 @@ impl Dim {
         let constant = exact(self.constant)?;
         let terms = self.terms.iter().map(|(name, value)| Some((name.clone(), exact(*value)?)));
         Some(Self { constant, terms: terms.collect::<Option<_>>()? })
+    }
+
+    /// Quotient rounded down, for a positive divisor; `None` where it is not linear (`N / 2`).
+    pub fn divide_floor(&self, divisor: i64) -> Option<Self> {
+        if divisor < 1 {
+            return None;
+        }
+        let constant = self.constant.div_euclid(divisor);
+        let exact = |value: i64| (value % divisor == 0).then(|| value / divisor);
+        let terms = self.terms.iter().map(|(name, value)| Some((name.clone(), exact(*value)?)));
+        Some(Self { constant, terms: terms.collect::<Option<_>>()? })
+    }
+
+    /// The least number that it can be, where that is bounded. A name stands for a length of at least 1, one that starts
+    /// with `?` for a length that may be 0.
+    pub fn minimum(&self) -> Option<i64> {
+        self.terms.iter().try_fold(self.constant, |sum, (name, coefficient)| {
+            let least = i64::from(!name.starts_with('?'));
+            if *coefficient < 0 { None } else { sum.checked_add(coefficient.checked_mul(least)?) }
+        })
     }
 
     /// `6*N / 2*N = 3`: the divisor's expression times a number.
@@ -173,7 +208,8 @@ impl fmt::Display for Dim {
             let shown = if text.is_empty() { i128::from(*coefficient) } else { i128::from(*coefficient).abs() };
             text += sign;
             if shown != 1 {
-                text += &format!("{shown}*");
+                text += &shown.to_string();
+                text.push('*');
             }
             text += name;
         }
@@ -181,7 +217,7 @@ impl fmt::Display for Dim {
             text = self.constant.to_string();
         } else if self.constant != 0 {
             let sign = if self.constant < 0 { '-' } else { '+' };
-            text += &format!(" {sign} {}", self.constant.unsigned_abs());
+            text = format!("{text} {sign} {}", self.constant.unsigned_abs());
         }
         formatter.pad(&text)
     }
@@ -212,6 +248,21 @@ mod tests {
         assert_eq!(n.scale(6).unwrap().divide_exactly(&n.scale(2).unwrap()), Some(Dim::from(3i64)));
         assert_eq!(expression.divide_exactly(&Dim::from(2i64)), None);
         assert_eq!(n.scale(i64::MAX).unwrap().scale(2), None);
+        assert_eq!(expression.at(|name| (name == "N").then_some(4)), Some(9));
+        assert_eq!(expression.at(|_| Some(i64::MAX)), None);
+        assert_eq!((n.as_name(), expression.as_name()), (Some("N"), None));
+    }
+
+    #[test]
+    fn rounding_and_bounds() {
+        let odd = Dim::parse("2*N + 3");
+        assert_eq!(odd.divide_floor(2), Some(Dim::parse("N + 1")));
+        assert_eq!(Dim::from(-3i64).divide_floor(2), Some(Dim::from(-2i64)));
+        assert_eq!(odd.divide_floor(4), None);
+        assert_eq!(odd.divide_floor(0), None);
+        assert_eq!(odd.minimum(), Some(5));
+        assert_eq!(Dim::unknown("x").minimum(), Some(0));
+        assert_eq!(Dim::parse("-1*N + 3").minimum(), None);
     }
 
     #[test]

@@ -247,14 +247,22 @@ impl Graph {
         if !self.names.contains_key(wish) {
             return wish.to_owned();
         }
-        let mut number = 1usize;
-        loop {
-            let name = format!("{wish}_{number}");
-            if !self.names.contains_key(&name) {
-                return name;
-            }
-            number += 1;
+        let name = |number: usize| format!("{wish}_{number}");
+        // Numbers are mostly given out in order: doubling, then halving, finds a free one without trying them all.
+        let mut above = 1usize;
+        while self.names.contains_key(&name(above)) {
+            above *= 2;
         }
+        let mut below = above / 2;
+        while above - below > 1 {
+            let middle = below.midpoint(above);
+            if self.names.contains_key(&name(middle)) {
+                below = middle;
+            } else {
+                above = middle;
+            }
+        }
+        name(above)
     }
 
     /// Adds a value without source; the links in it are ignored.
@@ -327,6 +335,9 @@ impl Graph {
     }
 
     /// Adds a node with one output, an intermediate value named like `name`.
+    ///
+    /// # Panics
+    /// If an input is a handle of another graph, as [`Graph::value`].
     pub fn apply(&mut self, name: &str, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
         let output = self.add_intermediate(name);
         let inputs = inputs.iter().copied().map(Some).collect();

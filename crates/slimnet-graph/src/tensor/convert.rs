@@ -307,6 +307,7 @@ impl Tensor {
         Self::from_bytes(element_type, shape, packed.into())
     }
 
+    #[allow(clippy::needless_pass_by_value)] // callers have just collected it
     fn from_native<T: Pod + Send + Sync>(
         element_type: ElementType,
         shape: Vec<usize>,
