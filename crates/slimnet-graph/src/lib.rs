@@ -8,6 +8,7 @@
 #[cfg(not(target_endian = "little"))]
 compile_error!("tensor data is kept as the little-endian bytes of ONNX files; big-endian machines are not supported");
 
+pub mod axes;
 pub mod cost;
 pub mod evaluate;
 pub mod graph;
