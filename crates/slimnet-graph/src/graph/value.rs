@@ -49,6 +49,16 @@ pub struct Value {
 }
 
 impl Value {
+    /// A value of which only the name is known.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// A value with data, which also gives its element type and shape when the value joins a graph.
+    pub fn with_data(name: &str, data: Tensor) -> Self {
+        Self { data: Some(data), ..Self::new(name) }
+    }
+
     /// The node that computes it.
     pub fn producer(&self) -> Option<NodeId> {
         self.producer

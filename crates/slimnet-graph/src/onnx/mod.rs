@@ -1,12 +1,29 @@
 //! ONNX in and out.
 
+use std::collections::BTreeMap;
+
 #[allow(missing_docs, clippy::all, clippy::pedantic, unused_qualifications)]
 #[rustfmt::skip]
 #[path = "generated/onnx.rs"]
 pub mod proto;
+mod constant;
+mod error;
+mod external;
+mod lift;
+mod lower;
+mod memory_map;
+mod read;
+mod save;
+mod subgraph;
 mod tensor;
+mod types;
+mod write;
 
+pub use error::{ExternalProblem, ReadError, ReadProblem, WriteError};
+pub use read::{read_bytes, read_file};
+pub use save::{write_file, write_file_with};
 pub use tensor::{TensorProtoError, tensor_from_proto, tensor_to_proto};
+pub use write::{WriteOptions, Written, write_bytes};
 
 /// What a file says of the model around its graph.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +60,12 @@ pub struct KeptParts {
     pub configuration: Vec<proto::DeviceConfigurationProto>,
     /// The graph's `quantization_annotation`.
     pub quantization_annotation: Vec<proto::TensorAnnotation>,
+    /// Whether the file says anything of the types of intermediate values; if so, so does the one that is written.
+    pub value_info: bool,
+    /// Types with denotations (what an axis or a value is for), by name of the value.
+    pub denotations: BTreeMap<String, proto::TypeProto>,
+    /// On which devices a node runs, by the name of its first output.
+    pub devices: BTreeMap<String, Vec<proto::NodeDeviceConfigurationProto>>,
 }
 
 /// The operator set version whose semantics nodes have inside the program.
