@@ -16,6 +16,7 @@ pub mod infer;
 pub mod onnx;
 pub mod ops;
 pub mod roles;
+pub mod simplify;
 pub mod tensor;
 pub mod validate;
 pub mod zoo;
