@@ -3,6 +3,7 @@
 mod convolution;
 mod elementwise;
 mod graph;
+mod moving;
 mod normalization;
 mod pooling;
 mod product;

@@ -1,0 +1,204 @@
+//! Inference over a whole graph.
+
+use super::shapes::{certainly_differ, check_size};
+use super::{InferError, Inferred, Known, infer_op};
+use crate::graph::{Dim, Graph, GraphError, NodeId, Value, ValueId, display_shape};
+use crate::tensor::ElementType;
+
+/// Why the types of a graph cannot be inferred.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GraphInferError {
+    /// There is no order of execution.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A node cannot have the inputs that it has.
+    #[error("{node}: {error}; its inputs are {inputs}")]
+    Node {
+        /// Which node.
+        node: String,
+        /// What it reads, as far as known.
+        inputs: String,
+        /// What does not fit.
+        error: InferError,
+    },
+    /// A shape of the file that no tensor can have.
+    #[error("{value}: {error}")]
+    Value {
+        /// Name of the value.
+        value: String,
+        /// What is wrong with it.
+        error: InferError,
+    },
+    /// The file declares another type for a value than its node computes.
+    #[error(
+        "{value:?}: the file declares {declared}, but {node} computes {computed}; correct or remove the declaration"
+    )]
+    Contradiction {
+        /// Name of the value.
+        value: String,
+        /// The node that computes it.
+        node: String,
+        /// What the file declares.
+        declared: String,
+        /// What the node computes.
+        computed: String,
+    },
+}
+
+/// What inference knows of every value of a graph.
+#[derive(Debug, Clone, Default)]
+pub struct Inference {
+    types: Vec<Inferred>,
+}
+
+impl Inference {
+    /// Element type of a value.
+    pub fn element_type(&self, id: ValueId) -> Option<ElementType> {
+        self.types.get(id.index())?.element_type
+    }
+
+    /// Shape of a value.
+    pub fn shape(&self, id: ValueId) -> Option<&[Dim]> {
+        self.types.get(id.index())?.shape.as_deref()
+    }
+
+    /// Contents of a small integer or bool tensor of at most one axis (true is 1), where they are known without running
+    /// the graph. Contents of initializers are in their data.
+    pub fn contents(&self, id: ValueId) -> Option<&[Dim]> {
+        self.types.get(id.index())?.contents.as_deref()
+    }
+
+    fn known<'a>(&'a self, graph: &'a Graph, id: ValueId) -> Known<'a> {
+        let types = &self.types[id.index()];
+        Known {
+            element_type: types.element_type,
+            shape: types.shape.as_deref(),
+            data: graph.value(id).data.as_ref(),
+            contents: types.contents.as_deref(),
+        }
+    }
+}
+
+/// Infers the type of every value and writes nothing.
+///
+/// # Errors
+/// If nodes form a cycle, have inputs that do not fit, or compute something else than the file declares.
+pub fn analyse(graph: &Graph) -> Result<Inference, GraphInferError> {
+    let mut inference = Inference { types: vec![Inferred::default(); graph.value_bound()] };
+    for (id, value) in graph.values() {
+        if value.producer().is_none() {
+            inference.types[id.index()] = declared_type(value)?;
+        }
+    }
+    for id in graph.schedule()? {
+        infer_node(graph, id, &mut inference)?;
+    }
+    Ok(inference)
+}
+
+/// Infers the type of every value and writes it into the graph.
+///
+/// Inputs keep the types that they have, their unknown lengths get names. For a computed value the file's declaration
+/// must agree with what its node computes, and counts where that is not known.
+///
+/// # Errors
+/// As [`analyse`]; the graph is then unchanged.
+pub fn infer_graph(graph: &mut Graph) -> Result<Inference, GraphInferError> {
+    let inference = analyse(graph)?;
+    let ids: Vec<_> = graph.values().map(|(id, _)| id).collect();
+    for id in ids {
+        let types = &inference.types[id.index()];
+        let value = graph.value_mut(id);
+        if value.other_type.is_none() {
+            value.element_type = types.element_type;
+            value.shape.clone_from(&types.shape);
+        }
+    }
+    Ok(inference)
+}
+
+/// The type of a value that no node computes.
+fn declared_type(value: &Value) -> Result<Inferred, GraphInferError> {
+    if let Some(data) = &value.data {
+        let shape = data.shape().iter().map(|&length| Dim::from(length)).collect();
+        return Ok(Inferred { element_type: Some(data.element_type()), shape: Some(shape), contents: None });
+    }
+    if let Some(shape) = &value.shape {
+        check_size(shape, "shape").map_err(|error| GraphInferError::Value { value: value.name.clone(), error })?;
+    }
+    Ok(Inferred { element_type: value.element_type, shape: value.shape.clone(), contents: None })
+}
+
+fn infer_node(graph: &Graph, id: NodeId, inference: &mut Inference) -> Result<(), GraphInferError> {
+    let node = graph.node(id);
+    let inputs: Vec<_> = node.inputs().iter().map(|input| input.map(|input| inference.known(graph, input))).collect();
+    let named = node.outputs().iter().flatten().next();
+    let mut number = 0usize;
+    let mut fresh = || {
+        let dim = Dim::unknown(&format!("{}.{number}", named.map_or("", |&output| graph.value(output).name.as_str())));
+        number += 1;
+        dim
+    };
+    let results = infer_op(&node.op, &inputs, node.outputs().len(), &mut fresh).map_err(|error| {
+        let describe =
+            |&input: &Option<ValueId>| input.map_or_else(|| "none".into(), |input| describe(graph, input, inference));
+        let inputs = node.inputs().iter().map(describe).collect::<Vec<_>>().join(", ");
+        GraphInferError::Node { node: graph.describe_node(id), inputs, error }
+    })?;
+    for (output, computed) in node.outputs().iter().zip(results) {
+        let Some(output) = *output else { continue };
+        let value = graph.value(output);
+        let joined = join(value, computed).map_err(|computed| GraphInferError::Contradiction {
+            value: value.name.clone(),
+            node: graph.describe_node(id),
+            declared: show(value.element_type, value.shape.as_deref()),
+            computed,
+        })?;
+        if let Some(shape) = &joined.shape {
+            let named = |error| GraphInferError::Value { value: value.name.clone(), error };
+            check_size(shape, "shape").map_err(named)?;
+        }
+        inference.types[output.index()] = joined;
+    }
+    Ok(())
+}
+
+/// Name and type of a value in messages.
+fn describe(graph: &Graph, id: ValueId, inference: &Inference) -> String {
+    format!("{:?} {}", graph.value(id).name, show(inference.element_type(id), inference.shape(id)))
+}
+
+fn show(element_type: Option<ElementType>, shape: Option<&[Dim]>) -> String {
+    let element_type = element_type.map_or_else(|| "?".into(), |element_type| element_type.to_string());
+    format!("{element_type}{}", shape.map_or_else(|| "[?]".into(), display_shape))
+}
+
+/// What a node computes, with the file's declaration where that says more. The error is what it computes.
+fn join(value: &Value, computed: Inferred) -> Result<Inferred, String> {
+    let contradiction = |computed: &Inferred| Err(show(computed.element_type, computed.shape.as_deref()));
+    if let (Some(declared), Some(own)) = (value.element_type, computed.element_type) {
+        if declared != own {
+            return contradiction(&computed);
+        }
+    }
+    let shape = match (&value.shape, &computed.shape) {
+        (Some(declared), Some(own)) => {
+            if declared.len() != own.len() || declared.iter().zip(own).any(|(declared, own)| impossible(declared, own))
+            {
+                return contradiction(&computed);
+            }
+            Some(declared.iter().zip(own).map(|(declared, own)| joined_length(declared, own).clone()).collect())
+        }
+        (declared, own) => own.clone().or_else(|| declared.clone()),
+    };
+    Ok(Inferred { element_type: computed.element_type.or(value.element_type), shape, contents: computed.contents })
+}
+
+fn impossible(declared: &Dim, own: &Dim) -> bool {
+    let numbers = declared.constant().is_some() && own.constant().is_some();
+    numbers && certainly_differ(declared, own)
+}
+
+fn joined_length<'a>(declared: &'a Dim, own: &'a Dim) -> &'a Dim {
+    if own.is_unknown() && !declared.is_unknown() { declared } else { own }
+}
