@@ -176,10 +176,10 @@ fn show(element_type: Option<ElementType>, shape: Option<&[Dim]>) -> String {
 /// What a node computes, with the file's declaration where that says more. The error is what it computes.
 fn join(value: &Value, computed: Inferred) -> Result<Inferred, String> {
     let contradiction = |computed: &Inferred| Err(show(computed.element_type, computed.shape.as_deref()));
-    if let (Some(declared), Some(own)) = (value.element_type, computed.element_type) {
-        if declared != own {
-            return contradiction(&computed);
-        }
+    if let (Some(declared), Some(own)) = (value.element_type, computed.element_type)
+        && declared != own
+    {
+        return contradiction(&computed);
     }
     let shape = match (&value.shape, &computed.shape) {
         (Some(declared), Some(own)) => {

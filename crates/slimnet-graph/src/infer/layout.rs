@@ -80,10 +80,10 @@ pub(super) fn reshape(op: &Reshape, call: &mut Call<'_>) -> Result<Vec<Inferred>
             return Err(uneven(call, &shape, have, each));
         }
         shape[place] = call.or_fresh(length);
-    } else if let (Some(have), Some(need)) = (product(&own), product(&others)) {
-        if certainly_differ(&have, &need) {
-            return Err(uneven(call, &shape, have, need));
-        }
+    } else if let (Some(have), Some(need)) = (product(&own), product(&others))
+        && certainly_differ(&have, &need)
+    {
+        return Err(uneven(call, &shape, have, need));
     }
     Ok(same_elements(call, element_type, Some(shape)))
 }
