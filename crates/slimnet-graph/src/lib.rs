@@ -8,6 +8,7 @@
 #[cfg(not(target_endian = "little"))]
 compile_error!("tensor data is kept as the little-endian bytes of ONNX files; big-endian machines are not supported");
 
+pub mod axes;
 pub mod cost;
 pub mod evaluate;
 pub mod graph;
@@ -15,6 +16,7 @@ pub mod infer;
 pub mod onnx;
 pub mod ops;
 pub mod roles;
+pub mod simplify;
 pub mod tensor;
 pub mod validate;
 pub mod zoo;

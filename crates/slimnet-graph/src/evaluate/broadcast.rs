@@ -81,3 +81,43 @@ pub(super) fn strides(shape: &[usize]) -> Result<Vec<usize>, EvaluateError> {
     }
     Ok(strides)
 }
+
+/// A tensor's elements in groups: those that differ only along some axes go together.
+pub(super) struct Groups {
+    /// Offset of each group's first element; groups in the row-major order of the other axes.
+    pub bases: Vec<usize>,
+    /// Offsets of a group's elements from its first, in row-major order.
+    pub offsets: Vec<usize>,
+}
+
+impl Groups {
+    /// Groups along `axes`, which are increasing and inside of the shape.
+    pub fn along(shape: &[usize], axes: &[usize]) -> Result<Self, EvaluateError> {
+        let strides = strides(shape)?;
+        let offsets = |inside: bool| {
+            let chosen = (0..shape.len()).filter(|axis| axes.contains(axis) == inside);
+            let chosen: Vec<_> = chosen.map(|axis| (shape[axis], strides[axis])).collect();
+            element_count(&chosen.iter().map(|(length, _)| *length).collect::<Vec<_>>())?;
+            Ok::<_, EvaluateError>(chosen.into_iter().fold(vec![0], |offsets, (length, stride)| {
+                offsets.iter().flat_map(|offset| (0..length).map(move |place| offset + place * stride)).collect()
+            }))
+        };
+        Ok(Self { bases: offsets(false)?, offsets: offsets(true)? })
+    }
+
+    /// The groups' elements, one group after the other.
+    pub fn read<'a, T: Copy>(&'a self, values: &'a [T]) -> impl Iterator<Item = Vec<T>> + 'a {
+        self.bases.iter().map(|base| self.offsets.iter().map(|offset| values[base + offset]).collect())
+    }
+
+    /// Replaces each group by what `function` makes of it, which must be as many elements.
+    pub fn map<T: Copy, R: Copy>(&self, values: &[T], blank: R, function: impl Fn(Vec<T>) -> Vec<R>) -> Vec<R> {
+        let mut result = vec![blank; values.len()];
+        for (base, group) in self.bases.iter().zip(self.read(values)) {
+            for (offset, value) in self.offsets.iter().zip(function(group)) {
+                result[base + offset] = value;
+            }
+        }
+        result
+    }
+}

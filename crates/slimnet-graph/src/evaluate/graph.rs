@@ -38,6 +38,7 @@ pub enum GraphEvaluateError {
 ///
 /// # Errors
 /// If an input is missing or is not as declared, or a node cannot be evaluated.
+#[allow(clippy::implicit_hasher)] // the standard map serves every caller
 pub fn evaluate_graph(
     graph: &Graph,
     inputs: &HashMap<ValueId, Tensor>,
@@ -50,6 +51,7 @@ pub fn evaluate_graph(
 ///
 /// # Errors
 /// As [`evaluate_graph`].
+#[allow(clippy::implicit_hasher)] // as above
 pub fn evaluate_values(
     graph: &Graph,
     inputs: &HashMap<ValueId, Tensor>,

@@ -12,6 +12,7 @@ mod graph;
 mod index;
 mod layout;
 mod normalization;
+mod number;
 mod pooling;
 mod product;
 mod quantization;
@@ -20,6 +21,7 @@ mod reduction;
 #[cfg(test)]
 mod tests;
 mod vision;
+mod window;
 
 pub use graph::{GraphEvaluateError, evaluate_graph, evaluate_values};
 
@@ -156,9 +158,9 @@ pub fn evaluate_op(
 /// Calls the operator's own function. Outputs that the node leaves out may be computed all the same.
 fn dispatch(op: &Op, context: &Context<'_>) -> Result<Vec<Tensor>, EvaluateError> {
     match op {
-        Op::Unary(Unary::Identity) | Op::Where(_) => layout::evaluate(op, context),
-        Op::Cast(_) | Op::CastLike(_) => cast::evaluate(op, context),
-        Op::Reshape(_)
+        Op::Unary(Unary::Identity)
+        | Op::Where(_)
+        | Op::Reshape(_)
         | Op::Flatten(_)
         | Op::Squeeze(_)
         | Op::Unsqueeze(_)
@@ -188,6 +190,62 @@ fn dispatch(op: &Op, context: &Context<'_>) -> Result<Vec<Tensor>, EvaluateError
         | Op::ConstantOfShape(_)
         | Op::EyeLike(_) => index::evaluate(op, context),
         Op::Resize(_) | Op::GridSample(_) | Op::RoiAlign(_) | Op::NonMaxSuppression(_) => vision::evaluate(op, context),
-        _ => Err(unsupported(op.op_type())),
+        Op::Cast(_) | Op::CastLike(_) => cast::evaluate(op, context),
+        Op::Unary(kind) => elementwise::unary(*kind, context),
+        Op::Binary(kind) => elementwise::binary(*kind, context),
+        Op::Variadic(kind) => elementwise::variadic(*kind, context),
+        Op::LeakyRelu(op) => elementwise::map_real(context, |x| elementwise::leaky_relu(x, op.alpha.into())),
+        Op::Elu(op) => elementwise::map_real(context, |x| elementwise::elu(x, op.alpha.into())),
+        Op::Selu(op) => elementwise::map_real(context, |x| f64::from(op.gamma) * elementwise::elu(x, op.alpha.into())),
+        Op::Celu(op) => elementwise::map_real(context, |x| elementwise::celu(x, op.alpha.into())),
+        Op::HardSigmoid(op) => {
+            elementwise::map_real(context, |x| elementwise::hard_sigmoid(x, op.alpha.into(), op.beta.into()))
+        }
+        Op::ThresholdedRelu(op) => {
+            elementwise::map_real(context, |x| elementwise::thresholded_relu(x, op.alpha.into()))
+        }
+        Op::Gelu(op) => elementwise::map_real(context, |x| elementwise::gelu(x, op.approximate)),
+        Op::Swish(op) => elementwise::map_real(context, |x| x * elementwise::sigmoid(f64::from(op.alpha) * x)),
+        Op::Shrink(op) => elementwise::shrink(op, context),
+        Op::IsInf(op) => elementwise::is_inf(op, context),
+        Op::Clip(_) => elementwise::clip(context),
+        Op::Mod(op) => elementwise::modulo(op, context),
+        Op::BitShift(op) => elementwise::bit_shift(op, context),
+        Op::Conv(op) => convolution::conv(op, context),
+        Op::ConvTranspose(op) => convolution::conv_transpose(op, context),
+        Op::AveragePool(op) => pooling::average_pool(op, context),
+        Op::MaxPool(op) => pooling::max_pool(op, context),
+        Op::LpPool(op) => pooling::lp_pool(op, context),
+        Op::GlobalAveragePool(_) => pooling::global_average_pool(context),
+        Op::GlobalMaxPool(_) => pooling::global_max_pool(context),
+        Op::GlobalLpPool(op) => pooling::global_lp_pool(op, context),
+        Op::BatchNormalization(op) => normalization::batch_normalization(op, context),
+        Op::InstanceNormalization(op) => normalization::instance_normalization(op, context),
+        Op::LayerNormalization(op) => normalization::layer_normalization(op, context),
+        Op::GroupNormalization(op) => normalization::group_normalization(op, context),
+        Op::RmsNormalization(op) => normalization::rms_normalization(op, context),
+        Op::Lrn(op) => normalization::local_response_normalization(op, context),
+        Op::LpNormalization(op) => normalization::lp_normalization(op, context),
+        Op::MeanVarianceNormalization(op) => normalization::mean_variance_normalization(op, context),
+        Op::Softmax(kind, op) => normalization::softmax(*kind, op, context),
+        Op::Dropout(_) => normalization::dropout(context),
+        Op::MatMul(_) => product::mat_mul(context),
+        Op::Gemm(op) => product::gemm(op, context),
+        Op::Reduce(kind, op) => reduction::reduce(*kind, op, context),
+        Op::ArgReduce(kind, op) => reduction::arg_reduce(*kind, op, context),
+        Op::TopK(op) => reduction::top_k(op, context),
+        Op::CumSum(op) => reduction::cum_sum(op, context),
+        Op::Einsum(_)
+        | Op::MatMulInteger(_)
+        | Op::QLinearMatMul(_)
+        | Op::ConvInteger(_)
+        | Op::QLinearConv(_)
+        | Op::Lstm(_)
+        | Op::Gru(_)
+        | Op::Rnn(_)
+        | Op::QuantizeLinear(_)
+        | Op::DequantizeLinear(_)
+        | Op::DynamicQuantizeLinear(_) => Err(unsupported(op.op_type())),
+        Op::Other(node) => Err(unsupported(format!("{}: {}", node.op_type, node.reason))),
     }
 }

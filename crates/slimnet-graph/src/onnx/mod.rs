@@ -14,6 +14,8 @@ mod lower;
 mod memory_map;
 mod read;
 mod save;
+mod schema;
+mod sketch;
 mod subgraph;
 mod tensor;
 mod types;

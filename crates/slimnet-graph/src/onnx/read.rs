@@ -11,9 +11,10 @@ use super::error::{NEWEST, OLDEST, ReadError, ReadProblem};
 use super::external::ExternalFiles;
 use super::lift::{self, Input, Lifted, NotLifted, Source};
 use super::proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
+use super::sketch::Sketch;
 use super::tensor::tensor_from_proto;
-use super::{KeptParts, ModelInfo, memory_map, subgraph, types};
-use crate::graph::{DataForm, Graph, Value, ValueId};
+use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, subgraph, types};
+use crate::graph::{DataForm, Graph, NodeId, Value, ValueId};
 use crate::ops::attribute::Attributes;
 use crate::ops::{OnnxNode, Op};
 
@@ -72,6 +73,8 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
         external,
         budget: SparseBudget::new(size),
         graph: Graph::new(graph.name()),
+        sketch: Sketch::default(),
+        read: HashSet::new(),
     };
     reader.graph.doc_string = std::mem::take(&mut graph.doc_string).unwrap_or_default();
     reader.graph.metadata = pairs(std::mem::take(&mut graph.metadata_props));
@@ -128,6 +131,9 @@ struct Reader {
     external: ExternalFiles,
     budget: SparseBudget,
     graph: Graph,
+    sketch: Sketch,
+    /// Names that nodes read, where lifting needs to know.
+    read: HashSet<String>,
 }
 
 impl Reader {
@@ -146,6 +152,11 @@ impl Reader {
         }
         let mut nodes = proto.node;
         self.add_computed_values(&mut nodes)?;
+        if lift::asks_what_is_read(self.opset) {
+            let names =
+                nodes.iter().flat_map(|node| node.input.iter().cloned().chain(subgraph::captures(&node.attribute)));
+            self.read = names.chain(proto.output.iter().map(|output| output.name().to_owned())).collect();
+        }
         for info in proto.output {
             let id = self.find(info.name(), || "the list of outputs".into())?;
             if self.graph.outputs().contains(&id) {
@@ -264,13 +275,27 @@ impl Reader {
             Some(reason) => Err(NotLifted::Kept(reason)),
             None => {
                 let attributes = Attributes::new(&node.attribute);
-                let source = Source { op_type: node.op_type(), attributes, inputs: inputs.clone(), outputs: &outputs };
+                let source = Source {
+                    op_type: node.op_type(),
+                    attributes,
+                    inputs: inputs.clone(),
+                    outputs: &outputs,
+                    graph: &self.graph,
+                    sketch: &self.sketch,
+                    is_read: &|id| self.read.contains(self.graph.value(id).name.as_str()),
+                };
                 lift::lift(source, self.opset)
             }
         };
         let lifted = match lifted {
             Ok(lifted) => lifted,
-            Err(NotLifted::Wrong(problem)) => return Err(ReadProblem::Attribute { node: describe(&node), problem }),
+            Err(NotLifted::Attribute(problem)) => {
+                return Err(ReadProblem::Attribute { node: describe(&node), problem });
+            }
+            Err(NotLifted::Count { what, expected, found }) => {
+                let (node, found) = (describe(&node), found.to_string());
+                return Err(ReadProblem::Node { node, what: what.to_owned(), expected, found });
+            }
             Err(NotLifted::Kept(reason)) => self.keep(&mut node, domain, inputs, reason)?,
         };
         self.add_lifted(node, lifted, outputs, &first_output.unwrap_or_default())
@@ -308,28 +333,59 @@ impl Reader {
             captures,
             reason,
         };
-        Ok(Lifted { op: Op::Other(Box::new(kept)), inputs })
+        let outputs = node.output.len();
+        Ok(Lifted { before: Vec::new(), op: Op::Other(Box::new(kept)), inputs, outputs })
     }
 
     fn add_lifted(
         &mut self,
         node: NodeProto,
         lifted: Lifted,
-        outputs: Vec<Option<ValueId>>,
+        mut outputs: Vec<Option<ValueId>>,
         first_output: &str,
     ) -> Result<(), ReadProblem> {
-        let graph = &mut self.graph;
-        let mut make = |input: Input| match input {
-            Input::Absent => None,
-            Input::Value(id) => Some(id),
-            Input::Constant(what, data) => Some(graph.add_constant(&format!("{first_output}_{what}"), data)),
-        };
-        let inputs = lifted.inputs.into_iter().map(&mut make).collect();
-        let id = graph.add_node(node.name(), lifted.op, inputs, outputs)?;
-        let made = graph.node_mut(id);
+        let mut before = Vec::new();
+        for (what, op, inputs) in lifted.before {
+            let inputs = self.make_inputs(inputs, &before, first_output);
+            let output = self.graph.add_intermediate(&format!("{first_output}_{what}"));
+            let name = if node.name().is_empty() { String::new() } else { format!("{}_{what}", node.name()) };
+            self.add_understood(&name, op, inputs, vec![Some(output)])?;
+            before.push(output);
+        }
+        let inputs = self.make_inputs(lifted.inputs, &before, first_output);
+        let dropped = outputs.split_off(lifted.outputs.min(outputs.len()));
+        let id = self.add_understood(node.name(), lifted.op, inputs, outputs)?;
+        for id in dropped.into_iter().flatten() {
+            self.graph.remove_value(id);
+        }
+        let made = self.graph.node_mut(id);
         made.doc_string = node.doc_string.unwrap_or_default();
         made.metadata = pairs(node.metadata_props);
         Ok(())
+    }
+
+    fn make_inputs(&mut self, inputs: Vec<Input>, before: &[ValueId], first_output: &str) -> Vec<Option<ValueId>> {
+        let make = |input: Input| match input {
+            Input::Absent => None,
+            Input::Value(id) => Some(id),
+            Input::Before(place) => before.get(place).copied(),
+            Input::Constant(what, data) => Some(self.graph.add_constant(&format!("{first_output}_{what}"), data)),
+        };
+        inputs.into_iter().map(make).collect()
+    }
+
+    fn add_understood(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: Vec<Option<ValueId>>,
+        outputs: Vec<Option<ValueId>>,
+    ) -> Result<NodeId, ReadProblem> {
+        let id = self.graph.add_node(name, op, inputs, outputs)?;
+        if self.opset != SEMANTICS {
+            self.sketch.add(&self.graph, id);
+        }
+        Ok(id)
     }
 }
 

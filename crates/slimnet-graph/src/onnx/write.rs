@@ -12,6 +12,7 @@ use super::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
     ValueInfoProto,
 };
+use super::sketch::Sketch;
 use super::{SEMANTICS, types};
 use crate::graph::{DataForm, Graph, NodeId, Value, ValueId};
 use crate::tensor::ElementType;
@@ -92,11 +93,12 @@ pub(super) fn to_proto(graph: &Graph) -> Result<(ModelProto, Written), WriteErro
 /// Every node in the file's own operator set if that has them all, else in the least above that does.
 fn lower_all(graph: &Graph, order: &[NodeId]) -> Result<(i64, Vec<(NodeId, Lowered)>), WriteError> {
     let own = graph.model.opset().unwrap_or(SEMANTICS).clamp(OLDEST, NEWEST);
+    let sketch = Sketch::of(graph, order);
     let mut opset = own;
     'higher: loop {
         let mut nodes = Vec::with_capacity(order.len());
         for &id in order {
-            let reason = match lower::lower(graph, id, opset) {
+            let reason = match lower::lower(graph, &sketch, id, opset) {
                 Ok(node) => {
                     nodes.push((id, node));
                     continue;
@@ -107,10 +109,12 @@ fn lower_all(graph: &Graph, order: &[NodeId]) -> Result<(i64, Vec<(NodeId, Lower
             if let Some(pinned) = pin(graph, order) {
                 return Err(WriteError::Pinned { pinned, opset: own, node, reason });
             }
-            let enough = |&version: &i64| lower::lower(graph, id, version).is_ok();
+            let enough = |&version: &i64| lower::lower(graph, &sketch, id, version).is_ok();
             opset = ((opset + 1)..=NEWEST).find(enough).ok_or(WriteError::Inexpressible { node, reason })?;
             continue 'higher;
         }
+        let swallowed: HashSet<NodeId> = nodes.iter().flat_map(|(_, node)| node.swallowed.iter().copied()).collect();
+        nodes.retain(|(id, _)| !swallowed.contains(id));
         return Ok((opset, nodes));
     }
 }
@@ -290,6 +294,7 @@ impl<'a> Writer<'a> {
             input.push(match operand {
                 Input::Absent => String::new(),
                 Input::Value(id) => self.graph.value(id).name.clone(),
+                Input::Before(_) => String::new(),
                 Input::Constant(what, data) => {
                     let name = self.fresh_name(&format!("{first_output}_{what}"));
                     self.proto.initializer.push(tensor_to_proto(&name, &data));

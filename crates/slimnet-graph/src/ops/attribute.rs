@@ -213,7 +213,12 @@ impl Attributes {
 
     /// The name of one that is left.
     pub fn first_name(&self) -> Option<&str> {
-        self.0.keys().next().map(String::as_str)
+        self.names().next()
+    }
+
+    /// The names of what is left, in alphabetical order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 }
 

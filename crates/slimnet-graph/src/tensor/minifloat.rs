@@ -91,8 +91,8 @@ pub(super) fn encode(element_type: ElementType, value: f64, saturate: bool) -> u
     let sign = if value.is_sign_negative() { sign_bit } else { 0 };
     let not_a_number = match format.specials {
         Specials::Ieee | Specials::AllOnesNan => sign_bit - 1,
-        Specials::NegativeZeroNan => sign_bit,
-        Specials::None => sign_bit - 1,
+        // A type without NaN gives negative zero, as in the tests of ONNX.
+        Specials::NegativeZeroNan | Specials::None => sign_bit,
     };
     if value.is_nan() {
         return not_a_number;

@@ -8,8 +8,8 @@ use crate::tensor::{ElementType, Tensor, TensorError, element_count};
 use super::init::Init;
 use super::random::{self, Distribution, Stream};
 
-/// What all parameters of a built network may take together: 16 GB.
-const LARGEST_NETWORK: usize = 16_000_000_000;
+/// What all parameters of a built network may take together: 4 GB.
+const LARGEST_NETWORK: usize = 4_000_000_000;
 
 /// Why a layer cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -149,8 +149,8 @@ fn plan(architecture: &Architecture, options: &ZooOptions) -> Result<Plan, ZooEr
         given => Ok(given.unwrap_or(default)),
     };
     let width = options.width.unwrap_or(1.0);
-    if !(width > 0.0 && width <= 64.0) {
-        return Err(refuse("width", "a factor above 0, at most 64".into(), width.to_string()));
+    if !(width > 0.0 && width <= 16.0) {
+        return Err(refuse("width", "a factor above 0, at most 16".into(), width.to_string()));
     }
     let [channels, height, image_width] = architecture.input;
     let channels = in_range("channels", options.channels, channels, 1, 4096)?;

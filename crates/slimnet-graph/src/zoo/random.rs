@@ -138,6 +138,35 @@ pub fn tensor(
     Tensor::from_f64s(element_type, shape, indices.map(sample).collect())
 }
 
+/// 1, 1/3, 1/5, …: the series of artanh s / s in s².
+const ODD_RECIPROCALS: [f64; 12] = {
+    let mut coefficients = [0.0; 12];
+    let mut term = 0;
+    while term < 12 {
+        coefficients[term] = 1.0 / (2 * term + 1) as f64;
+        term += 1;
+    }
+    coefficients
+};
+
+/// The series of cos x in x².
+const COSINE: [f64; 9] = alternating_series(0);
+
+/// The series of sin x / x in x².
+const SINE: [f64; 9] = alternating_series(1);
+
+/// 1 / first!, −1 / (first + 2)!, …
+const fn alternating_series(first: usize) -> [f64; 9] {
+    let mut coefficients = [1.0; 9];
+    let mut term = 1;
+    while term < 9 {
+        let last = first + 2 * term;
+        coefficients[term] = -coefficients[term - 1] / (last * (last - 1)) as f64;
+        term += 1;
+    }
+    coefficients
+}
+
 /// Natural logarithm of a positive normal number, within 2 units in the last place.
 fn ln(value: f64) -> f64 {
     let bits = value.to_bits();
@@ -150,7 +179,7 @@ fn ln(value: f64) -> f64 {
     // ln m = 2 artanh s, of which |s| < 0.172 makes twelve terms enough.
     let s = (mantissa - 1.0) / (mantissa + 1.0);
     let square = s * s;
-    let series = (0..12).rev().fold(0.0, |sum, term| sum * square + 1.0 / f64::from(2 * term + 1));
+    let series = ODD_RECIPROCALS.iter().rev().fold(0.0, |sum, coefficient| sum * square + coefficient);
     exponent * std::f64::consts::LN_2 + 2.0 * s * series
 }
 
@@ -159,14 +188,9 @@ fn cos_turns(turns: f64) -> f64 {
     let quarter = (turns * 4.0 + 0.5).floor();
     let angle = (turns - quarter / 4.0) * std::f64::consts::TAU;
     let square = angle * angle;
-    // Taylor's series on ±π/4, nested: each term is the last times −x² / (k (k + 1)).
-    let series = |first: i32| {
-        (0..9).rev().fold(1.0, |sum, term| {
-            let k = f64::from(first + 2 * term);
-            1.0 - sum * square / (k * (k + 1.0))
-        })
-    };
-    let (cos, sin) = (series(1), angle * series(2));
+    // Taylor's series on ±π/4.
+    let series = |coefficients: &[f64]| coefficients.iter().rev().fold(0.0, |sum, term| sum * square + term);
+    let (cos, sin) = (series(&COSINE), angle * series(&SINE));
     match quarter as i64 % 4 {
         0 => cos,
         1 => -sin,
