@@ -50,9 +50,11 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
     let opsets = opsets(&model)?;
     let opset = opsets.iter().find(|(domain, _)| domain.is_empty()).map(|(_, version)| *version);
     match opset {
-        None => return Err(ReadProblem::NoOpset),
+        None if opsets.is_empty() || graph.node.iter().any(|node| canonical_domain(node.domain()).is_empty()) => {
+            return Err(ReadProblem::NoOpset);
+        }
         Some(found) if !(OLDEST..=NEWEST).contains(&found) => return Err(ReadProblem::Opset { found }),
-        Some(_) => {}
+        _ => {}
     }
     let mut external = ExternalFiles::new(directory);
     for info in &mut model.training_info {
@@ -69,7 +71,7 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
     };
     let mut reader = Reader {
         functions: model.functions.iter().map(key).collect(),
-        opset: opset.unwrap_or(NEWEST),
+        opset: opset.unwrap_or(SEMANTICS),
         external,
         budget: SparseBudget::new(size),
         graph: Graph::new(graph.name()),
