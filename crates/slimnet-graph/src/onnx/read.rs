@@ -17,6 +17,7 @@ use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, subgraph, types};
 use crate::graph::{DataForm, Graph, NodeId, Value, ValueId};
 use crate::ops::attribute::Attributes;
 use crate::ops::{OnnxNode, Op};
+use crate::validate::validate;
 
 /// Reads a network from a file. Its weights are slices of the memory-mapped file; external data is looked for in the
 /// file's folder.
@@ -99,7 +100,7 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
         },
     };
     reader.read_graph(graph)?;
-    reader.graph.schedule()?;
+    validate(&reader.graph)?;
     Ok(reader.graph)
 }
 
