@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use slimnet_graph::axes::{CoupleOptions, CoupledAxis, Coupling, GroupId, couple};
+use slimnet_graph::axes::{self, CoupleOptions, CoupledAxis, Coupling, GroupId, couple};
 use slimnet_graph::zoo::{self, ZooOptions};
 use slimnet_graph::{Graph, infer};
 
@@ -118,6 +118,35 @@ fn plain_networks_have_an_axis_for_each_hidden_layer() {
         assert_eq!(facts.lengths(), lengths.iter().copied().collect(), "{name}");
         assert!(facts.reachable() > 0.99, "{name}: {}", facts.reachable());
     }
+}
+
+#[test]
+fn attention_loses_whole_heads_or_equally_much_of_each() {
+    let mut facts = Facts::of("transformer-encoder");
+    for layer in 0..2 {
+        let axis = |name: &str| {
+            let name = format!("layers.{layer}.{name}");
+            facts.free_axes().find(|axis| axis.name == name).unwrap_or_else(|| panic!("{name} is free"))
+        };
+        let units =
+            |name: &str| -> Vec<usize> { facts.coupling.units(axis(name), |_| 0.0).iter().map(Vec::len).collect() };
+        // Four heads of 16: one place of each of them goes at a time.
+        assert_eq!(units("self_attn.q_proj.weight"), [4; 16]);
+        assert_eq!(units("self_attn.v_proj.weight"), [4; 16]);
+        assert_eq!(units("self_attn.scores"), [1; 4]);
+        assert_eq!(units("linear1.weight"), [1; 128]);
+    }
+    assert_eq!(facts.lengths().values().sum::<usize>(), 2 * 4);
+    let heads = facts.free_axes().find(|axis| axis.name == "layers.0.self_attn.scores").unwrap();
+    let head = facts.coupling.closure(&[heads.groups[1]].into());
+    axes::remove(&mut facts.graph, &facts.coupling, &head).unwrap();
+    infer::infer_graph(&mut facts.graph).unwrap();
+    let shape = |name: &str| facts.graph.value(facts.graph.find_value(name).unwrap()).known_shape().unwrap();
+    for part in ["q", "k", "v"] {
+        assert_eq!(shape(&format!("layers.0.self_attn.{part}_proj.weight")), [64, 48]);
+    }
+    assert_eq!(shape("layers.0.self_attn.out_proj.weight"), [48, 64]);
+    assert_eq!(shape("layers.1.self_attn.out_proj.weight"), [64, 64]);
 }
 
 #[test]

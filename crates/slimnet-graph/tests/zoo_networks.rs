@@ -1,8 +1,12 @@
 //! The zoo against the papers' own numbers.
 
+use std::collections::HashMap;
+
 use slimnet_graph::cost::{Cost, CostOptions, cost};
+use slimnet_graph::evaluate::evaluate_graph;
+use slimnet_graph::zoo::random::{self, Distribution, Stream};
 use slimnet_graph::zoo::{self, Architecture, Init, ZooError, ZooOption, ZooOptions};
-use slimnet_graph::{Dim, ElementType, Graph};
+use slimnet_graph::{Dim, ElementType, Graph, Tensor};
 
 fn costs(graph: &Graph) -> Cost {
     cost(graph, &CostOptions::default()).unwrap()
@@ -106,6 +110,30 @@ fn options_shape_the_network() {
                 assert_eq!(shape(graph.inputs()[0])[2..], [Dim::from(resolution), Dim::from(resolution)]);
             }
         }
+    }
+}
+
+#[test]
+fn examples_of_a_batch_do_not_mix() {
+    for (name, width) in
+        [("lenet-300-100", None), ("resnet8", Some(0.25)), ("resnet20", Some(0.25)), ("transformer-encoder", None)]
+    {
+        let graph = zoo::build(name, &ZooOptions { width, ..ZooOptions::default() }).unwrap();
+        let (input, logits) = (graph.inputs()[0], graph.outputs()[0]);
+        let shape: Vec<_> =
+            graph.value(input).shape.as_ref().unwrap()[1..].iter().map(|dim| dim.known().unwrap()).collect();
+        let normal = Distribution::Normal { mean: 0.0, deviation: 1.0 };
+        let batch =
+            random::tensor(ElementType::F32, [&[2], shape.as_slice()].concat(), Stream::new(0, 0), normal).unwrap();
+        let evaluate = |x: Tensor| {
+            let results = evaluate_graph(&graph, &HashMap::from([(input, x)]), 1 << 28).unwrap();
+            results[&logits].values::<f32>().unwrap().into_owned()
+        };
+        let both = evaluate(batch.clone());
+        let second = batch.values::<f32>().unwrap()[batch.len() / 2..].to_vec();
+        let second = evaluate(Tensor::from_values([&[1], shape.as_slice()].concat(), second).unwrap());
+        assert_eq!(both[10..], second, "{name}");
+        assert!(both.iter().all(|logit| logit.is_finite()) && both[..10] != both[10..], "{name}");
     }
 }
 
