@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Report;
 use super::number::{bytes, count, counted, percent, short};
 use super::summary::{Length, Port, Summary, ports_text};
-use super::table::{Align, Table};
+use super::table::{Align, Table, wrap, wrap_words};
 
 /// What a network is made of, what it costs, and what can be removed from it.
 #[derive(Debug, Serialize)]
@@ -218,7 +218,7 @@ impl InspectReport {
                 continue;
             }
             table.row([
-                layer.name.clone(),
+                layer.short_name().to_owned(),
                 layer.operator.clone(),
                 layer.output.as_ref().map_or_else(|| "…".to_owned(), |shape| shape_text(shape)),
                 count(layer.parameters),
@@ -242,9 +242,8 @@ impl InspectReport {
             others.sort_by_key(|&(_, number)| std::cmp::Reverse(number));
             let names = others.iter().map(|(name, number)| format!("{} {name}", count(*number as u64)));
             let names: Vec<_> = names.collect();
-            let indent = 2;
             let _ = writeln!(text, "  and without:");
-            let _ = writeln!(text, "{}", super::table::wrap(&names, indent + 2, width.unwrap_or(100)));
+            let _ = writeln!(text, "{}", wrap(&names, 4, width.unwrap_or(100)));
         }
     }
 
@@ -284,6 +283,9 @@ impl InspectReport {
         ] {
             let _ = writeln!(text, "  {what:<24}  {figure}");
         }
+        if totals.nodes_of_unknown_macs > 0 && self.layers.iter().any(|layer| layer.operator == "Shape") {
+            *text += "  Some shapes are computed while running; `slimnet simplify` makes known what can be.\n";
+        }
     }
 
     fn axes(&self, text: &mut String, width: Option<usize>) {
@@ -319,18 +321,24 @@ impl InspectReport {
         if !table.is_empty() {
             *text += &table.lines(width);
         }
-        let mut table = Table::new([
-            ("groups", Align::Right),
-            ("parameters", Align::Right),
-            ("reason", Align::Left),
-            ("where", Align::Left),
-        ]);
-        for fixed in &self.fixed {
-            table.row([count(fixed.groups as u64), count(fixed.parameters), fixed.reason.clone(), ends(&fixed.layers)]);
+        if !self.fixed.is_empty() {
+            *text += "\nNot removable (parameters on another axis that is, are counted here too)\n";
         }
-        if !table.is_empty() {
-            *text += "\nNot removable\n";
-            *text += &table.lines(width);
+        for fixed in &self.fixed {
+            let groups = counted(fixed.groups, "group");
+            let alike = match fixed.reasons.len() {
+                0 | 1 => String::new(),
+                more => format!(", and {} alike", more - 1),
+            };
+            let parameters = count(fixed.parameters);
+            let line =
+                format!("{groups} with {parameters} parameters: {}{alike}; at {}", fixed.reason, ends(&fixed.layers));
+            let mut words = line.split(' ').map(str::to_owned);
+            let first = words.next().unwrap_or_default();
+            let words = std::iter::once(format!("  {first}")).chain(words);
+            let wrapped = wrap_words(words, 4, width.unwrap_or(100));
+            // The first line hangs out.
+            let _ = writeln!(text, "{}", wrapped.replacen("    ", "", 1));
         }
     }
 
@@ -357,6 +365,12 @@ impl InspectReport {
 }
 
 impl LayerReport {
+    /// The name without what exporters append, the operator, which stands beside it.
+    fn short_name(&self) -> &str {
+        let name = self.name.strip_suffix(&self.operator).and_then(|name| name.strip_suffix('/'));
+        name.filter(|name| !name.is_empty()).unwrap_or(&self.name)
+    }
+
     /// The axes that it leads from and to: `#1 → #2`.
     fn axes_text(&self) -> String {
         let list = |axes: &[usize]| axes.iter().map(|axis| format!("#{axis}")).collect::<Vec<_>>().join(" ");
@@ -384,18 +398,22 @@ impl AxisReport {
         }
     }
 
-    /// Through how many layers the groups run: `5`, or `16 through 21, 32 through 7` where they differ.
+    /// Through how many layers the groups run: `5`, or `16 through 21, 32 through 7` where that differs.
     fn spans_text(&self) -> String {
-        match self.spans.as_slice() {
-            [span] => count(span.layers.len() as u64),
-            spans if spans.len() <= 4 => {
-                let span = |span: &Span| format!("{} through {}", count(span.groups as u64), span.layers.len());
-                spans.iter().map(span).collect::<Vec<_>>().join(", ")
+        let mut lengths: BTreeMap<usize, usize> = BTreeMap::new();
+        for span in &self.spans {
+            *lengths.entry(span.layers.len()).or_default() += span.groups;
+        }
+        match lengths.into_iter().rev().collect::<Vec<_>>().as_slice() {
+            [(layers, _)] => count(*layers as u64),
+            lengths if lengths.len() <= 4 => {
+                let text = |(layers, groups): &(usize, usize)| format!("{} through {layers}", count(*groups as u64));
+                lengths.iter().map(text).collect::<Vec<_>>().join(", ")
             }
-            spans => {
-                let lengths = spans.iter().map(|span| span.layers.len());
-                let (least, most) = (lengths.clone().min().unwrap_or(0), lengths.max().unwrap_or(0));
-                format!("{least} to {most}")
+            lengths => {
+                let (most, least) = (lengths.first(), lengths.last());
+                let layers = |length: Option<&(usize, usize)>| length.map_or(0, |(layers, _)| *layers);
+                format!("{} to {}", layers(least), layers(most))
             }
         }
     }

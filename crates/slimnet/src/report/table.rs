@@ -85,14 +85,14 @@ fn length(text: &str) -> usize {
     text.chars().count()
 }
 
-/// The text without its middle, if it is longer than `width`: the ends of names tell most.
+/// The text without its middle, if it is longer than `width`: names tell most at their end.
 pub fn shorten(text: &str, width: usize) -> String {
     let letters = length(text);
     if letters <= width {
         return text.to_owned();
     }
     let kept = width.saturating_sub(1);
-    let (head, tail) = (kept / 2, kept - kept / 2);
+    let (head, tail) = (kept / 4, kept - kept / 4);
     let mut short: String = text.chars().take(head).collect();
     short.push('…');
     short.extend(text.chars().skip(letters - tail));
@@ -101,22 +101,27 @@ pub fn shorten(text: &str, width: usize) -> String {
 
 /// `items` joined by commas, with line breaks before `width`, each line indented by `indent`.
 pub fn wrap(items: &[String], indent: usize, width: usize) -> String {
+    let last = items.len().saturating_sub(1);
+    let items = items.iter().enumerate();
+    wrap_words(items.map(|(place, item)| if place < last { format!("{item},") } else { item.clone() }), indent, width)
+}
+
+/// `words` joined by spaces, with line breaks before `width`, each line indented by `indent`.
+pub fn wrap_words(words: impl Iterator<Item = String>, indent: usize, width: usize) -> String {
     let mut text = String::new();
     let mut line = " ".repeat(indent);
-    for (place, item) in items.iter().enumerate() {
-        let item = if place + 1 < items.len() { format!("{item},") } else { item.clone() };
-        if length(&line) > indent && length(&line) + 1 + length(&item) > width {
-            text += line.trim_end();
+    for word in words {
+        if length(&line) > indent && length(&line) + 1 + length(&word) > width {
+            text += &line;
             text.push('\n');
             line = " ".repeat(indent);
         }
         if length(&line) > indent {
             line.push(' ');
         }
-        line += &item;
+        line += &word;
     }
-    text += &line;
-    text
+    text + &line
 }
 
 #[cfg(test)]
@@ -139,7 +144,7 @@ mod tests {
         let narrow = table.lines(Some(30));
         assert!(narrow.lines().all(|line| length(line) <= 30), "{narrow}");
         assert!(narrow.contains("…"), "{narrow}");
-        assert_eq!(shorten("abcdefgh", 5), "ab…gh");
+        assert_eq!(shorten("abcdefgh", 5), "a…fgh");
     }
 
     #[test]
