@@ -80,7 +80,12 @@ impl Pass<'_> {
         let graph = self.graph;
         let operator = graph.node(node);
         let (Some(x), Some(y)) = (operator.input(0), operator.output(0)) else { return };
+<<<<<<< HEAD
         let (Some(mut state), Some(from), Some(to)) = (self.load(x), self.types.shape(x), self.types.shape(y)) else {
+=======
+        let (Some(mut state), Some(from), Some(to)) = (self.load(x), &graph.value(x).shape, &graph.value(y).shape)
+        else {
+>>>>>>> infer
             let reason = self.unknown_shape(&[x], y);
             return self.give_up(node, reason);
         };
