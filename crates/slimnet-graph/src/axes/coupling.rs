@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::labels::{Label, ReasonId};
 use super::pass::{Axis, Pass, State};
 use super::{CoupleOptions, Reason};
-use crate::graph::{Graph, GraphError, NodeId, ValueId};
+use crate::graph::{Graph, NodeId, ValueId};
+use crate::infer::{GraphInferError, analyse};
 use crate::ops::Role;
 
 /// Handle of a group: positions that are removed together.
@@ -99,13 +100,12 @@ pub struct Coupling {
     reasons: Vec<Reason>,
 }
 
-/// Finds which slices of which tensors go together. Shapes must have been inferred: what has no known length cannot lose
-/// positions. Linear in the lengths of the axes that reach parameters.
+/// Finds which slices of which tensors go together. An axis of unknown length cannot lose positions. Linear in the lengths of the axes that reach parameters.
 ///
 /// # Errors
-/// [`GraphError::Cycle`] if the graph has no order of execution.
-pub fn couple(graph: &Graph, options: &CoupleOptions) -> Result<Coupling, GraphError> {
-    let mut pass = Pass::new(graph, options);
+/// If shapes cannot be inferred.
+pub fn couple(graph: &Graph, options: &CoupleOptions) -> Result<Coupling, GraphInferError> {
+    let mut pass = Pass::new(graph, options, analyse(graph)?);
     for node in graph.schedule()? {
         pass.visit(node);
     }
@@ -167,8 +167,11 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
     };
     for (value, state) in states {
         for (place, cover) in state.covers.into_iter().enumerate() {
-            let access =
-                if pass.reads.contains(&cover.origin.unwrap_or((value, place))) { Access::Reads } else { Access::Writes };
+            let access = if pass.reads.contains(&cover.origin.unwrap_or((value, place))) {
+                Access::Reads
+            } else {
+                Access::Writes
+            };
             let groups = translate(&mut pass, &cover.labels);
             covers[value.index()].push(AxisCover { axes: cover.axes, lengths: cover.lengths, groups, access });
         }
@@ -182,7 +185,8 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
         }
     }
     for (row, members) in rows {
-        let (Some(&row), members) = (names.get(&row), members.iter().filter_map(|member| names.get(member)).copied()) else {
+        let (Some(&row), members) = (names.get(&row), members.iter().filter_map(|member| names.get(member)).copied())
+        else {
             continue;
         };
         groups[row.index()].members.extend(members);
@@ -359,7 +363,12 @@ impl Coupling {
     }
 
     /// Joins units until each takes equally much from every row of a block.
-    fn balanced(&self, block: &Block, units: Vec<Vec<GroupId>>, weight: &dyn Fn(&[GroupId]) -> f64) -> Vec<Vec<GroupId>> {
+    fn balanced(
+        &self,
+        block: &Block,
+        units: Vec<Vec<GroupId>>,
+        weight: &dyn Fn(&[GroupId]) -> f64,
+    ) -> Vec<Vec<GroupId>> {
         let rows = block.groups.len() / block.inner;
         let mut counts: HashMap<GroupId, Vec<usize>> = HashMap::new();
         for (place, &group) in block.groups.iter().enumerate() {
@@ -418,7 +427,8 @@ impl Coupling {
         let (mut reachable, mut total) = (0, 0);
         for (value, source) in graph.values() {
             let Some(data) = &source.data else { continue };
-            let parameter = source.readers().any(|reader| graph.node(reader.node).op.slot_role(reader.slot) == Role::Parameter);
+            let parameter =
+                source.readers().any(|reader| graph.node(reader.node).op.slot_role(reader.slot) == Role::Parameter);
             if !parameter || (!data.element_type().is_float() && data.rank() < 2) {
                 continue;
             }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::axes::Reason;
 use crate::axes::labels::{Label, ReasonId};
 use crate::axes::pass::{Alone, Axis, Cover, Pass, State};
-use crate::axes::Reason;
 use crate::graph::{NodeId, ValueId};
 
 impl Pass<'_> {
@@ -36,12 +36,17 @@ impl Pass<'_> {
     /// The reason that one of these has no shape.
     pub(in crate::axes) fn unknown_shape(&mut self, inputs: &[ValueId], output: ValueId) -> ReasonId {
         let graph = self.graph;
-        let unknown = inputs.iter().find(|input| graph.value(**input).shape.is_none()).unwrap_or(&output);
+        let unknown = inputs.iter().find(|input| self.types.shape(**input).is_none()).unwrap_or(&output);
         self.reason(Reason::UnknownShape(graph.value(*unknown).name.clone()))
     }
 
     /// Ties states that are broadcast against each other, and gives the result's.
-    pub(in crate::axes) fn broadcast(&mut self, node: NodeId, states: &mut [State], lengths: Vec<Option<usize>>) -> State {
+    pub(in crate::axes) fn broadcast(
+        &mut self,
+        node: NodeId,
+        states: &mut [State],
+        lengths: Vec<Option<usize>>,
+    ) -> State {
         let rank = lengths.len();
         for state in states.iter_mut() {
             self.refresh(state);
@@ -123,10 +128,7 @@ impl Pass<'_> {
             if takes_part.is_empty() {
                 continue;
             }
-            if covers_all
-                && takes_part.len() == axes.len()
-                && axes.iter().all(|&axis| state.axes[axis] == Axis::Free)
-            {
+            if covers_all && takes_part.len() == axes.len() && axes.iter().all(|&axis| state.axes[axis] == Axis::Free) {
                 self.adopt(state, &reference.axes, &reference.lengths, &reference.labels);
                 continue;
             }

@@ -2,8 +2,7 @@
 //! them: contracted positions go together, and the operands' slices there are what reads them.
 
 use crate::axes::Reason;
-use crate::axes::labels::ReasonId;
-use crate::axes::pass::{Alone, Axis, Cover, Pass, State};
+use crate::axes::pass::{Axis, Cover, Pass, State};
 use crate::graph::{NodeId, ValueId};
 use crate::ops::product::Gemm;
 
@@ -30,10 +29,8 @@ impl Pass<'_> {
             }
         };
         let names = [spread(a_rank, [row, contracted]), spread(b_rank, [contracted, column])];
-        let kept: Vec<usize> = (0..batch)
-            .chain((a_rank > 1).then_some(row))
-            .chain((b_rank > 1).then_some(column))
-            .collect();
+        let kept: Vec<usize> =
+            (0..batch).chain((a_rank > 1).then_some(row)).chain((b_rank > 1).then_some(column)).collect();
         self.product(node, &[a, b], &names, batch + 3, &kept);
     }
 
@@ -45,10 +42,8 @@ impl Pass<'_> {
             let reason = self.unknown_shape(&[a, b], y);
             return self.give_up(node, reason);
         }
-        let names = [
-            if gemm.transA { vec![2, 0] } else { vec![0, 2] },
-            if gemm.transB { vec![1, 2] } else { vec![2, 1] },
-        ];
+        let names =
+            [if gemm.transA { vec![2, 0] } else { vec![0, 2] }, if gemm.transB { vec![1, 2] } else { vec![2, 1] }];
         self.product(node, &[a, b], &names, 3, &[0, 1]);
         if let (Some(addend), Some(state)) = (operator.input(2), self.load(y)) {
             let Some(addend) = self.load(addend) else {
@@ -101,7 +96,7 @@ impl Pass<'_> {
     }
 
     pub(super) fn rank(&self, value: ValueId) -> Option<usize> {
-        Some(self.graph.value(value).shape.as_ref()?.len())
+        Some(self.types.shape(value)?.len())
     }
 
     /// The product of `inputs`, whose axes are called `names` in a joint space of `rank` axes, summed over all but `kept`.
@@ -113,7 +108,8 @@ impl Pass<'_> {
             let reason = self.unknown_shape(inputs, y);
             return self.give_up(node, reason);
         };
-        if out_lengths.len() != kept.len() || states.iter().zip(names).any(|(state, names)| state.rank() != names.len()) {
+        if out_lengths.len() != kept.len() || states.iter().zip(names).any(|(state, names)| state.rank() != names.len())
+        {
             let reason = self.because(Reason::NoRule, node);
             return self.give_up(node, reason);
         }
@@ -193,7 +189,8 @@ impl Pass<'_> {
                     continue;
                 }
                 let rows = self.alone_in(cover, own.axes[0]);
-                let same = rows.iter().zip(own.labels.iter()).all(|(&a, &b)| self.labels.find(a) == self.labels.find(b));
+                let same =
+                    rows.iter().zip(own.labels.iter()).all(|(&a, &b)| self.labels.find(a) == self.labels.find(b));
                 implied |= same && (cover.axes.len() > 1 || other < index);
             }
             if implied {
@@ -211,15 +208,6 @@ impl Pass<'_> {
         }
         let reason = self.because(Reason::Over, node);
         self.fix(state, axis, reason);
-    }
-
-    /// Freezes an axis of the input at `slot`, which has no covers in the result.
-    pub(super) fn freeze_axis(&mut self, value: ValueId, axis: usize, reason: ReasonId) {
-        if let Some(mut state) = self.load(value)
-            && axis < state.rank()
-        {
-            self.fix(&mut state, axis, reason);
-        }
     }
 
     /// A reduction over some axes.
@@ -243,16 +231,5 @@ impl Pass<'_> {
         let mut result = State::fixed(lengths, single);
         result.take(&inner, &kept.iter().copied().enumerate().collect::<Vec<_>>());
         self.store(y, result);
-    }
-
-    /// Ties two single axes of two values.
-    pub(super) fn tie_values(&mut self, a: ValueId, a_axis: usize, b: ValueId, b_axis: usize) -> Option<Alone> {
-        let mut first = self.load(a)?;
-        let alone = (a_axis < first.rank()).then(|| self.alone(&mut first, a_axis))?;
-        let mut second = self.load(b)?;
-        if b_axis < second.rank() {
-            self.tie(&mut second, b_axis, &alone);
-        }
-        Some(alone)
     }
 }
