@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::labels::{Label, ReasonId};
 use super::pass::{Axis, Pass, State};
 use super::{CoupleOptions, Reason};
-use crate::graph::{Graph, GraphError, NodeId, ValueId};
+use crate::graph::{Graph, NodeId, ValueId};
+use crate::infer::{GraphInferError, analyse};
 use crate::ops::Role;
 
 /// Handle of a group: positions that are removed together.
@@ -99,13 +100,12 @@ pub struct Coupling {
     reasons: Vec<Reason>,
 }
 
-/// Finds which slices of which tensors go together. Shapes must have been inferred: what has no known length cannot lose
-/// positions. Linear in the lengths of the axes that reach parameters.
+/// Finds which slices of which tensors go together. An axis of unknown length cannot lose positions. Linear in the lengths of the axes that reach parameters.
 ///
 /// # Errors
-/// [`GraphError::Cycle`] if the graph has no order of execution.
-pub fn couple(graph: &Graph, options: &CoupleOptions) -> Result<Coupling, GraphError> {
-    let mut pass = Pass::new(graph, options);
+/// If shapes cannot be inferred.
+pub fn couple(graph: &Graph, options: &CoupleOptions) -> Result<Coupling, GraphInferError> {
+    let mut pass = Pass::new(graph, options, analyse(graph)?);
     for node in graph.schedule()? {
         pass.visit(node);
     }

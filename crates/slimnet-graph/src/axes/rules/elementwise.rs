@@ -36,7 +36,7 @@ impl Pass<'_> {
     /// The reason that one of these has no shape.
     pub(in crate::axes) fn unknown_shape(&mut self, inputs: &[ValueId], output: ValueId) -> ReasonId {
         let graph = self.graph;
-        let unknown = inputs.iter().find(|input| graph.value(**input).shape.is_none()).unwrap_or(&output);
+        let unknown = inputs.iter().find(|input| self.types.shape(**input).is_none()).unwrap_or(&output);
         self.reason(Reason::UnknownShape(graph.value(*unknown).name.clone()))
     }
 

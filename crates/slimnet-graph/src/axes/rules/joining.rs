@@ -268,7 +268,7 @@ impl Pass<'_> {
         let input = self.graph.node(node).input(slot)?;
         match &self.graph.value(input).data {
             Some(data) => data.to_i64s().ok(),
-            None => self.contents.get(&input)?.iter().map(crate::graph::Dim::constant).collect(),
+            None => self.types.contents(input)?.iter().map(crate::graph::Dim::constant).collect(),
         }
     }
 
