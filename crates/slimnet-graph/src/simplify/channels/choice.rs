@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::axes::{Coupling, GroupId};
+use crate::axes::{AxisCover, Coupling, GroupId};
 use crate::graph::Graph;
 
 use super::backward::{Need, Needs};
@@ -28,7 +28,7 @@ pub(super) fn group_needs(graph: &Graph, coupling: &Coupling, needs: &Needs) -> 
 }
 
 /// Sets of groups that can go, one for each axis; together they leave something of every tensor.
-pub(super) fn removable(coupling: &Coupling, needs: &[Need]) -> Vec<BTreeSet<GroupId>> {
+pub(super) fn removable(graph: &Graph, coupling: &Coupling, needs: &[Need]) -> Vec<BTreeSet<GroupId>> {
     let free = |group: GroupId| needs[group.index()] < Need::Needed && coupling.frozen(group).is_none();
     let mut units: Vec<Vec<GroupId>> = Vec::new();
     for axis in coupling.axes() {
@@ -44,26 +44,30 @@ pub(super) fn removable(coupling: &Coupling, needs: &[Need]) -> Vec<BTreeSet<Gro
             units_of.entry(group).or_default().push(place);
         }
     }
+    let mut rows_of: HashMap<GroupId, Vec<GroupId>> = HashMap::new();
+    for row in coupling.groups() {
+        for &member in coupling.members(row) {
+            rows_of.entry(member).or_default().push(row);
+        }
+    }
     let mut chosen = vec![true; units.len()];
     loop {
         let groups = units.iter().zip(&chosen).filter(|(_, chosen)| **chosen).flat_map(|(unit, _)| unit).copied();
         let all = coupling.closure(&groups.collect());
         let mut spared: Vec<GroupId> = all.iter().copied().filter(|&group| !free(group)).collect();
-        for axis in coupling.axes() {
-            for &(value, place) in &axis.covers {
-                let groups = &coupling.covers(value)[place].groups;
-                if groups.iter().all(|group| all.contains(group)) {
-                    spared.extend(groups.first());
-                }
-            }
+        for (value, _) in graph.values() {
+            spared.extend(first_if_all_goes(coupling.covers(value), &all));
         }
-        // To spare a row is to spare one of its members.
+        // To spare a row is to spare one of its members, to spare a member is to spare its rows.
         let mut changed = false;
-        for group in spared {
-            for spared in coupling.members(group).iter().take(1).chain([&group]) {
-                for &unit in units_of.get(spared).into_iter().flatten() {
+        let mut seen = BTreeSet::new();
+        while let Some(group) = spared.pop() {
+            if seen.insert(group) {
+                for &unit in units_of.get(&group).into_iter().flatten() {
                     changed |= std::mem::replace(&mut chosen[unit], false);
                 }
+                spared.extend(coupling.members(group).first());
+                spared.extend(rows_of.get(&group).into_iter().flatten());
             }
         }
         if !changed {
@@ -77,4 +81,32 @@ pub(super) fn removable(coupling: &Coupling, needs: &[Need]) -> Vec<BTreeSet<Gro
             return sets.into_iter().map(|(_, set)| set).collect();
         }
     }
+}
+
+/// The groups that cover a value's first element, if every element goes.
+fn first_if_all_goes(covers: &[AxisCover], gone: &BTreeSet<GroupId>) -> Vec<GroupId> {
+    let mut axes: Vec<(usize, usize)> =
+        covers.iter().flat_map(|cover| cover.axes.iter().copied().zip(cover.lengths.iter().copied())).collect();
+    axes.sort_unstable();
+    axes.dedup();
+    let goes = |cover: &AxisCover, index: usize| gone.contains(&cover.groups[index]);
+    let alone = axes.len() == covers.iter().map(|cover| cover.axes.len()).sum();
+    let all_goes = if alone {
+        // Covers of different axes cross: an element stays where each of them has one that does.
+        covers.iter().any(|cover| (0..cover.groups.len()).all(|index| goes(cover, index)))
+    } else {
+        let count: usize = axes.iter().map(|(_, length)| length).product();
+        (0..count).all(|element| {
+            let place_along = |axis: usize| {
+                let inner: usize =
+                    axes.iter().rev().take_while(|(other, _)| *other > axis).map(|(_, length)| length).product();
+                element / inner
+            };
+            covers.iter().any(|cover| {
+                let places = cover.axes.iter().zip(&cover.lengths);
+                goes(cover, places.fold(0, |index, (&axis, &length)| index * length + place_along(axis) % length))
+            })
+        })
+    };
+    if all_goes { covers.iter().filter_map(|cover| cover.groups.first().copied()).collect() } else { Vec::new() }
 }

@@ -88,7 +88,7 @@ pub(super) fn remove(
     let coupling = axes::couple(graph, &CoupleOptions::default())?;
     let needs = choice::group_needs(graph, &coupling, &needs);
     let analysis = Analysis { order, constants, coupling, needs, dead: options.dead };
-    let sets = choice::removable(&analysis.coupling, &analysis.needs);
+    let sets = choice::removable(graph, &analysis.coupling, &analysis.needs);
     if sets.is_empty() {
         return Ok(false);
     }
