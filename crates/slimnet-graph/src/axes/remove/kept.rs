@@ -23,7 +23,9 @@ pub(super) struct Kept(HashMap<ValueId, Vec<Part>>);
 impl Kept {
     pub(super) fn new(graph: &Graph, coupling: &Coupling, removed: &BTreeSet<GroupId>) -> Result<Self, RemoveError> {
         let mut gone = vec![false; coupling.group_count()];
-        removed.iter().for_each(|group| gone[group.index()] = true);
+        for group in removed {
+            gone[group.index()] = true;
+        }
         let mut all = HashMap::new();
         for (value, source) in graph.values() {
             let covers = coupling.covers(value);
@@ -38,9 +40,10 @@ impl Kept {
             while !open.is_empty() {
                 let (mut axes, mut before): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
                 let mut own: Vec<usize> = Vec::new();
-                while let Some(found) = open.iter().position(|&index| {
-                    own.is_empty() || covers[index].axes.iter().any(|axis| axes.contains(axis))
-                }) {
+                while let Some(found) = open
+                    .iter()
+                    .position(|&index| own.is_empty() || covers[index].axes.iter().any(|axis| axes.contains(axis)))
+                {
                     let index = open.remove(found);
                     own.push(index);
                     for (&axis, &length) in covers[index].axes.iter().zip(&covers[index].lengths) {
@@ -142,7 +145,9 @@ impl Kept {
 /// For each of `axes`, how far apart its positions lie in a cover over `own` axes (0 where the cover lacks it).
 fn strides(axes: &[usize], _lengths: &[usize], own: &[usize], own_lengths: &[usize]) -> Vec<usize> {
     axes.iter()
-        .map(|axis| own.iter().position(|other| other == axis).map_or(0, |place| own_lengths[place + 1..].iter().product()))
+        .map(|axis| {
+            own.iter().position(|other| other == axis).map_or(0, |place| own_lengths[place + 1..].iter().product())
+        })
         .collect()
 }
 

@@ -153,13 +153,15 @@ impl Mend<'_> {
                 *entry = length as i64;
             }
         }
-        if target != old { self.set_integers(slot, &target, vec![target.len()]) } else { Ok(()) }
+        if target == old { Ok(()) } else { self.set_integers(slot, &target, vec![target.len()]) }
     }
 
     /// Sizes of a Split's parts; whether they now stand in an input.
     fn split(&mut self, axis: i64) -> Result<bool, RemoveError> {
         let Some(x) = self.input(0).filter(|&x| self.kept.has(x)) else { return Ok(false) };
-        let Some(axis) = axis_of(axis, self.before.value(x).shape.as_ref().map_or(0, Vec::len)) else { return Ok(false) };
+        let Some(axis) = axis_of(axis, self.before.value(x).shape.as_ref().map_or(0, Vec::len)) else {
+            return Ok(false);
+        };
         if self.kept.length(x, axis).is_none() {
             return Ok(false);
         }
@@ -224,7 +226,7 @@ impl Mend<'_> {
                 *place = end as i64;
             }
         }
-        if pads != old { self.set_integers(1, &pads, vec![pads.len()]) } else { Ok(()) }
+        if pads == old { Ok(()) } else { self.set_integers(1, &pads, vec![pads.len()]) }
     }
 
     fn gather(&mut self, axis: i64) -> Result<(), RemoveError> {
