@@ -258,9 +258,13 @@ impl<'g> Pass<'g> {
         {
             source.covers.push(Cover { axes: origins.iter().map(|(_, place)| *place).collect(), ..cover.clone() });
             cover.origin = Some((origin, source.covers.len() - 1));
-            origins.iter().for_each(|(_, place)| source.axes[*place] = Axis::Covered);
+            for (_, place) in origins {
+                source.axes[place] = Axis::Covered;
+            }
         }
-        axes.iter().for_each(|&axis| state.axes[axis] = Axis::Covered);
+        for &axis in axes {
+            state.axes[axis] = Axis::Covered;
+        }
         state.covers.push(cover);
     }
 

@@ -60,7 +60,9 @@ impl Pass<'_> {
                 continue;
             }
             let component = component(states, axis);
-            component.iter().for_each(|&axis| done[axis] = true);
+            for &axis in &component {
+                done[axis] = true;
+            }
             if let [axis] = component[..] {
                 self.broadcast_axis(node, states, axis, &mut result);
             } else {

@@ -207,9 +207,10 @@ impl Pass<'_> {
                 let node = graph.node(reader.node);
                 match (&node.op, reader.slot) {
                     (Op::Reshape(_) | Op::Expand(_), 1) | (Op::Resize(_), 3) | (Op::ConstantOfShape(_), 0) => {}
-                    (Op::Gather(_) | Op::Slice(_) | Op::Squeeze(_) | Op::Unsqueeze(_) | Op::Reshape(_), 0)
-                    | (Op::Unary(Unary::Identity), _)
-                    | (Op::Concat(_), _) => stack.extend(node.output(0)),
+                    (Op::Gather(_) | Op::Slice(_) | Op::Squeeze(_) | Op::Unsqueeze(_) | Op::Reshape(_), 0) => {
+                        stack.extend(node.output(0));
+                    }
+                    (Op::Unary(Unary::Identity) | Op::Concat(_), _) => stack.extend(node.output(0)),
                     (Op::Cast(cast), _) if cast.to.is_integer() => stack.extend(node.output(0)),
                     _ => return true,
                 }
