@@ -215,7 +215,7 @@ fn for_each_case(
     mut check: impl FnMut(&'static str, &Op, &[Option<Input>], usize),
 ) {
     let operators: Vec<_> = Op::known_types().into_iter().map(|op_type| (op_type, names_of(op_type))).collect();
-    let cases = if cfg!(debug_assertions) { cases } else { cases * 10 };
+    let cases = if cfg!(debug_assertions) { cases } else { cases * 5 };
     let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let case = (attributes(), prop::collection::vec(input, 1..9), 0usize..4);
     let check = RefCell::new(&mut check);
