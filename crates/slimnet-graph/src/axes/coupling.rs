@@ -167,8 +167,11 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
     };
     for (value, state) in states {
         for (place, cover) in state.covers.into_iter().enumerate() {
-            let access =
-                if pass.reads.contains(&cover.origin.unwrap_or((value, place))) { Access::Reads } else { Access::Writes };
+            let access = if pass.reads.contains(&cover.origin.unwrap_or((value, place))) {
+                Access::Reads
+            } else {
+                Access::Writes
+            };
             let groups = translate(&mut pass, &cover.labels);
             covers[value.index()].push(AxisCover { axes: cover.axes, lengths: cover.lengths, groups, access });
         }
@@ -182,7 +185,8 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
         }
     }
     for (row, members) in rows {
-        let (Some(&row), members) = (names.get(&row), members.iter().filter_map(|member| names.get(member)).copied()) else {
+        let (Some(&row), members) = (names.get(&row), members.iter().filter_map(|member| names.get(member)).copied())
+        else {
             continue;
         };
         groups[row.index()].members.extend(members);
@@ -359,7 +363,12 @@ impl Coupling {
     }
 
     /// Joins units until each takes equally much from every row of a block.
-    fn balanced(&self, block: &Block, units: Vec<Vec<GroupId>>, weight: &dyn Fn(&[GroupId]) -> f64) -> Vec<Vec<GroupId>> {
+    fn balanced(
+        &self,
+        block: &Block,
+        units: Vec<Vec<GroupId>>,
+        weight: &dyn Fn(&[GroupId]) -> f64,
+    ) -> Vec<Vec<GroupId>> {
         let rows = block.groups.len() / block.inner;
         let mut counts: HashMap<GroupId, Vec<usize>> = HashMap::new();
         for (place, &group) in block.groups.iter().enumerate() {
@@ -418,7 +427,8 @@ impl Coupling {
         let (mut reachable, mut total) = (0, 0);
         for (value, source) in graph.values() {
             let Some(data) = &source.data else { continue };
-            let parameter = source.readers().any(|reader| graph.node(reader.node).op.slot_role(reader.slot) == Role::Parameter);
+            let parameter =
+                source.readers().any(|reader| graph.node(reader.node).op.slot_role(reader.slot) == Role::Parameter);
             if !parameter || (!data.element_type().is_float() && data.rank() < 2) {
                 continue;
             }

@@ -38,9 +38,10 @@ impl Kept {
             while !open.is_empty() {
                 let (mut axes, mut before): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
                 let mut own: Vec<usize> = Vec::new();
-                while let Some(found) = open.iter().position(|&index| {
-                    own.is_empty() || covers[index].axes.iter().any(|axis| axes.contains(axis))
-                }) {
+                while let Some(found) = open
+                    .iter()
+                    .position(|&index| own.is_empty() || covers[index].axes.iter().any(|axis| axes.contains(axis)))
+                {
                     let index = open.remove(found);
                     own.push(index);
                     for (&axis, &length) in covers[index].axes.iter().zip(&covers[index].lengths) {
@@ -142,7 +143,9 @@ impl Kept {
 /// For each of `axes`, how far apart its positions lie in a cover over `own` axes (0 where the cover lacks it).
 fn strides(axes: &[usize], _lengths: &[usize], own: &[usize], own_lengths: &[usize]) -> Vec<usize> {
     axes.iter()
-        .map(|axis| own.iter().position(|other| other == axis).map_or(0, |place| own_lengths[place + 1..].iter().product()))
+        .map(|axis| {
+            own.iter().position(|other| other == axis).map_or(0, |place| own_lengths[place + 1..].iter().product())
+        })
         .collect()
 }
 

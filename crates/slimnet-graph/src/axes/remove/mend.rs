@@ -159,7 +159,9 @@ impl Mend<'_> {
     /// Sizes of a Split's parts; whether they now stand in an input.
     fn split(&mut self, axis: i64) -> Result<bool, RemoveError> {
         let Some(x) = self.input(0).filter(|&x| self.kept.has(x)) else { return Ok(false) };
-        let Some(axis) = axis_of(axis, self.before.value(x).shape.as_ref().map_or(0, Vec::len)) else { return Ok(false) };
+        let Some(axis) = axis_of(axis, self.before.value(x).shape.as_ref().map_or(0, Vec::len)) else {
+            return Ok(false);
+        };
         if self.kept.length(x, axis).is_none() {
             return Ok(false);
         }

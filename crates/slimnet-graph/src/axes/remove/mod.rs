@@ -43,7 +43,9 @@ pub enum RemoveError {
         reason: String,
     },
     /// Rows (heads, groups of a convolution) would become unequally long.
-    #[error("{node} needs rows of equal length: remove equally many positions from each row of {length}, or whole rows")]
+    #[error(
+        "{node} needs rows of equal length: remove equally many positions from each row of {length}, or whole rows"
+    )]
     Uneven {
         /// The node that has the rows.
         node: String,

@@ -123,7 +123,8 @@ impl Pass<'_> {
                 self.labels.unite_all(one, &rows);
             }
         } else {
-            let (x_rows, y_rows) = (self.labels.rows(&x_labels, inputs_each), self.labels.rows(&y_labels, outputs_each));
+            let (x_rows, y_rows) =
+                (self.labels.rows(&x_labels, inputs_each), self.labels.rows(&y_labels, outputs_each));
             self.labels.unite_all(&x_rows, &y_rows);
         }
         self.block(&x_labels, inputs_each, node);
@@ -139,8 +140,9 @@ impl Pass<'_> {
             self.mark_reads(w, 0);
         }
         if columns_each > 1 {
-            let labels: Arc<[Label]> =
-                (0..rows).flat_map(|row| columns[row / rows_each * columns_each..][..columns_each].iter().copied()).collect();
+            let labels: Arc<[Label]> = (0..rows)
+                .flat_map(|row| columns[row / rows_each * columns_each..][..columns_each].iter().copied())
+                .collect();
             self.tie_grouped_axis(w, rows, columns_each, &labels);
             if !transposed {
                 self.mark_reads(w, 1);

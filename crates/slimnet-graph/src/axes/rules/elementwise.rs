@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::axes::Reason;
 use crate::axes::labels::{Label, ReasonId};
 use crate::axes::pass::{Alone, Axis, Cover, Pass, State};
-use crate::axes::Reason;
 use crate::graph::{NodeId, ValueId};
 
 impl Pass<'_> {
@@ -41,7 +41,12 @@ impl Pass<'_> {
     }
 
     /// Ties states that are broadcast against each other, and gives the result's.
-    pub(in crate::axes) fn broadcast(&mut self, node: NodeId, states: &mut [State], lengths: Vec<Option<usize>>) -> State {
+    pub(in crate::axes) fn broadcast(
+        &mut self,
+        node: NodeId,
+        states: &mut [State],
+        lengths: Vec<Option<usize>>,
+    ) -> State {
         let rank = lengths.len();
         for state in states.iter_mut() {
             self.refresh(state);
@@ -123,10 +128,7 @@ impl Pass<'_> {
             if takes_part.is_empty() {
                 continue;
             }
-            if covers_all
-                && takes_part.len() == axes.len()
-                && axes.iter().all(|&axis| state.axes[axis] == Axis::Free)
-            {
+            if covers_all && takes_part.len() == axes.len() && axes.iter().all(|&axis| state.axes[axis] == Axis::Free) {
                 self.adopt(state, &reference.axes, &reference.lengths, &reference.labels);
                 continue;
             }

@@ -47,14 +47,16 @@ impl Pass<'_> {
             self.alone(state, axis);
         }
         let length = state.lengths[axis].unwrap_or(0);
-        let fits = lengths.get(axis) == Some(&Some(chosen.len())) && chosen.iter().flatten().all(|&place| place < length);
+        let fits =
+            lengths.get(axis) == Some(&Some(chosen.len())) && chosen.iter().flatten().all(|&place| place < length);
         if state.axes[axis] == Axis::Covered && !fits {
             let reason = self.because(Reason::NoRule, node);
             self.fix(state, axis, reason);
         }
         let single = self.reason(Reason::Single);
         let mut result = State::fixed(lengths, single);
-        let names: Vec<(usize, usize)> = (0..state.rank()).filter(|&other| other != axis).map(|axis| (axis, axis)).collect();
+        let names: Vec<(usize, usize)> =
+            (0..state.rank()).filter(|&other| other != axis).map(|axis| (axis, axis)).collect();
         result.take(state, &names);
         result.axes[axis] = state.axes[axis];
         if chosen.len() == 1 && length > 1 && fits {
@@ -196,7 +198,8 @@ impl Pass<'_> {
             .collect();
         for (state, rest) in states.iter_mut().zip(&mut others) {
             for other in (0..state.rank()).filter(|&other| other != axis) {
-                let in_block = state.covers.iter().any(|cover| cover.axes.contains(&other) && cover.axes.contains(&axis));
+                let in_block =
+                    state.covers.iter().any(|cover| cover.axes.contains(&other) && cover.axes.contains(&axis));
                 if in_block && !rest.covers.iter().any(|cover| cover.axes.contains(&other)) {
                     let alone = self.alone(state, other);
                     rest.set(other, &alone);
@@ -344,7 +347,9 @@ impl Pass<'_> {
             let can = mode == PadMode::Constant && literal && begin >= 0 && end >= 0;
             let length = state.lengths[axis];
             let total = lengths[axis];
-            if let (true, Axis::Covered | Axis::Free, Some(length), Some(total)) = (can, state.axes[axis], length, total) {
+            if let (true, Axis::Covered | Axis::Free, Some(length), Some(total)) =
+                (can, state.axes[axis], length, total)
+            {
                 let (begin, end) = (begin as usize, end as usize);
                 if begin.checked_add(length).and_then(|sum| sum.checked_add(end)) == Some(total) {
                     let chosen: Vec<_> = std::iter::repeat_n(None, begin)
@@ -380,9 +385,9 @@ impl Pass<'_> {
         };
         let literal = self.graph.input_data(node, 1).is_some_and(|data| data.rank() <= 1);
         let chosen: Option<Vec<usize>> = match (literal, state.lengths[axis]) {
-            (true, Some(length)) => self.integers(node, 1).and_then(|indices| {
-                indices.iter().map(|&index| axis_of(index, length)).collect()
-            }),
+            (true, Some(length)) => {
+                self.integers(node, 1).and_then(|indices| indices.iter().map(|&index| axis_of(index, length)).collect())
+            }
             _ => None,
         };
         match chosen {

@@ -30,10 +30,8 @@ impl Pass<'_> {
             }
         };
         let names = [spread(a_rank, [row, contracted]), spread(b_rank, [contracted, column])];
-        let kept: Vec<usize> = (0..batch)
-            .chain((a_rank > 1).then_some(row))
-            .chain((b_rank > 1).then_some(column))
-            .collect();
+        let kept: Vec<usize> =
+            (0..batch).chain((a_rank > 1).then_some(row)).chain((b_rank > 1).then_some(column)).collect();
         self.product(node, &[a, b], &names, batch + 3, &kept);
     }
 
@@ -45,10 +43,8 @@ impl Pass<'_> {
             let reason = self.unknown_shape(&[a, b], y);
             return self.give_up(node, reason);
         }
-        let names = [
-            if gemm.transA { vec![2, 0] } else { vec![0, 2] },
-            if gemm.transB { vec![1, 2] } else { vec![2, 1] },
-        ];
+        let names =
+            [if gemm.transA { vec![2, 0] } else { vec![0, 2] }, if gemm.transB { vec![1, 2] } else { vec![2, 1] }];
         self.product(node, &[a, b], &names, 3, &[0, 1]);
         if let (Some(addend), Some(state)) = (operator.input(2), self.load(y)) {
             let Some(addend) = self.load(addend) else {
@@ -113,7 +109,8 @@ impl Pass<'_> {
             let reason = self.unknown_shape(inputs, y);
             return self.give_up(node, reason);
         };
-        if out_lengths.len() != kept.len() || states.iter().zip(names).any(|(state, names)| state.rank() != names.len()) {
+        if out_lengths.len() != kept.len() || states.iter().zip(names).any(|(state, names)| state.rank() != names.len())
+        {
             let reason = self.because(Reason::NoRule, node);
             return self.give_up(node, reason);
         }
@@ -193,7 +190,8 @@ impl Pass<'_> {
                     continue;
                 }
                 let rows = self.alone_in(cover, own.axes[0]);
-                let same = rows.iter().zip(own.labels.iter()).all(|(&a, &b)| self.labels.find(a) == self.labels.find(b));
+                let same =
+                    rows.iter().zip(own.labels.iter()).all(|(&a, &b)| self.labels.find(a) == self.labels.find(b));
                 implied |= same && (cover.axes.len() > 1 || other < index);
             }
             if implied {

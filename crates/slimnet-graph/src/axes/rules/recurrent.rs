@@ -59,7 +59,9 @@ impl Pass<'_> {
             }
         }
         for (slot, &output) in operator.outputs().iter().enumerate() {
-            let Some((output, lengths)) = output.and_then(|output| Some((output, self.lengths(output)?))) else { continue };
+            let Some((output, lengths)) = output.and_then(|output| Some((output, self.lengths(output)?))) else {
+                continue;
+            };
             let directed = match (slot, batch_first) {
                 (0, false) => [1, 3],
                 (0, true) => [2, 3],

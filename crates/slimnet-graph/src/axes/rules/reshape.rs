@@ -80,7 +80,8 @@ impl Pass<'_> {
         let graph = self.graph;
         let operator = graph.node(node);
         let (Some(x), Some(y)) = (operator.input(0), operator.output(0)) else { return };
-        let (Some(mut state), Some(from), Some(to)) = (self.load(x), &graph.value(x).shape, &graph.value(y).shape) else {
+        let (Some(mut state), Some(from), Some(to)) = (self.load(x), &graph.value(x).shape, &graph.value(y).shape)
+        else {
             let reason = self.unknown_shape(&[x], y);
             return self.give_up(node, reason);
         };
@@ -120,7 +121,8 @@ impl Pass<'_> {
                 self.alone(state, axis);
             }
         }
-        let reason = from.iter().find_map(|&axis| if let Axis::Fixed(reason) = state.axes[axis] { Some(reason) } else { None });
+        let reason =
+            from.iter().find_map(|&axis| if let Axis::Fixed(reason) = state.axes[axis] { Some(reason) } else { None });
         for axis in to {
             result.axes[axis] = Axis::Fixed(reason.unwrap_or(merged));
         }
@@ -175,12 +177,12 @@ impl Pass<'_> {
         let mut place = 0;
         while place < cover.axes.len() && cover.axes.len() > 1 {
             let (length, inner) = (cover.lengths[place], cover.lengths[place + 1..].iter().product::<usize>());
-            let constant = cover
-                .labels
-                .chunks(length * inner)
-                .all(|chunk| chunk.iter().zip(&chunk[inner..]).all(|(&a, &b)| self.labels.find(a) == self.labels.find(b)));
+            let constant = cover.labels.chunks(length * inner).all(|chunk| {
+                chunk.iter().zip(&chunk[inner..]).all(|(&a, &b)| self.labels.find(a) == self.labels.find(b))
+            });
             if constant {
-                cover.labels = cover.labels.chunks(length * inner).flat_map(|chunk| chunk[..inner].iter().copied()).collect();
+                cover.labels =
+                    cover.labels.chunks(length * inner).flat_map(|chunk| chunk[..inner].iter().copied()).collect();
                 cover.axes.remove(place);
                 cover.lengths.remove(place);
             } else {
@@ -284,7 +286,10 @@ mod tests {
     fn segments_are_small() {
         assert_eq!(cut(&["N", "6", "7"], &["N", "42"]), [(vec![0], vec![0], false), (vec![1, 2], vec![1], true)]);
         assert_eq!(cut(&["N", "T", "6"], &["N", "T", "2", "3"]).last(), Some(&(vec![2], vec![2, 3], true)));
-        assert_eq!(cut(&["6"], &["1", "6", "1"]), [(vec![], vec![0], true), (vec![0], vec![1], true), (vec![], vec![2], true)]);
+        assert_eq!(
+            cut(&["6"], &["1", "6", "1"]),
+            [(vec![], vec![0], true), (vec![0], vec![1], true), (vec![], vec![2], true)]
+        );
         let merged = cut(&["N", "T", "6"], &["?m", "6"]);
         assert_eq!(merged, [(vec![0, 1], vec![0], false), (vec![2], vec![1], true)]);
         assert_eq!(cut(&["4", "6"], &["6", "4"]), [(vec![0, 1], vec![0, 1], true)]);
