@@ -84,36 +84,44 @@ pub(super) fn strides(shape: &[usize]) -> Result<Vec<usize>, EvaluateError> {
 
 /// A tensor's elements in groups: those that differ only along some axes go together.
 pub(super) struct Groups {
-    /// Offset of each group's first element; groups in the row-major order of the other axes.
+    /// Number of groups.
+    count: usize,
+    /// Offset of each group's first element, in the row-major order of the other axes. Empty if the groups are.
     pub bases: Vec<usize>,
     /// Offsets of a group's elements from its first, in row-major order.
     pub offsets: Vec<usize>,
 }
 
 impl Groups {
-    /// Groups along `axes`, which are increasing and inside of the shape.
+    /// Groups along `axes`, which are inside of the shape.
     pub fn along(shape: &[usize], axes: &[usize]) -> Result<Self, EvaluateError> {
         let strides = strides(shape)?;
-        let offsets = |inside: bool| {
-            let chosen = (0..shape.len()).filter(|axis| axes.contains(axis) == inside);
-            let chosen: Vec<_> = chosen.map(|axis| (shape[axis], strides[axis])).collect();
-            element_count(&chosen.iter().map(|(length, _)| *length).collect::<Vec<_>>())?;
-            Ok::<_, EvaluateError>(chosen.into_iter().fold(vec![0], |offsets, (length, stride)| {
-                offsets.iter().flat_map(|offset| (0..length).map(move |place| offset + place * stride)).collect()
-            }))
+        let chosen = |inside: bool| {
+            let chosen = (0..shape.len()).filter(move |axis| axes.contains(axis) == inside);
+            chosen.map(|axis| (shape[axis], strides[axis]))
         };
-        Ok(Self { bases: offsets(false)?, offsets: offsets(true)? })
+        let offsets = |inside: bool| {
+            chosen(inside).fold(vec![0], |offsets, (length, stride)| {
+                offsets.iter().flat_map(|offset| (0..length).map(move |place| offset + place * stride)).collect()
+            })
+        };
+        let count = element_count(&chosen(false).map(|(length, _)| length).collect::<Vec<_>>())?;
+        // Where there is no element, the lengths of the other axes say nothing about the size of the data.
+        let (bases, offsets) = if shape.contains(&0) { (vec![], vec![]) } else { (offsets(false), offsets(true)) };
+        Ok(Self { count, bases, offsets })
     }
 
     /// The groups' elements, one group after the other.
     pub fn read<'a, T: Copy>(&'a self, values: &'a [T]) -> impl Iterator<Item = Vec<T>> + 'a {
-        self.bases.iter().map(|base| self.offsets.iter().map(|offset| values[base + offset]).collect())
+        (0..self.count).map(|group| self.offsets.iter().map(|offset| values[self.bases[group] + offset]).collect())
     }
 
     /// Replaces each group by what `function` makes of it, which must be as many elements.
     pub fn map<T: Copy, R: Copy>(&self, values: &[T], blank: R, function: impl Fn(Vec<T>) -> Vec<R>) -> Vec<R> {
         let mut result = vec![blank; values.len()];
-        for (base, group) in self.bases.iter().zip(self.read(values)) {
+        // An empty tensor can have any number of empty groups.
+        for &base in &self.bases {
+            let group = self.offsets.iter().map(|offset| values[base + offset]).collect();
             for (offset, value) in self.offsets.iter().zip(function(group)) {
                 result[base + offset] = value;
             }

@@ -1,10 +1,11 @@
 //! Convolutions, as matrix products of the weights with the elements that each tap sees.
 
 use super::product::{multiply_add, transposed};
+use super::quantization::{centered, requantized};
 use super::window::{Axis, Movement, for_each_place, slide, slide_transposed};
 use super::{Context, EvaluateError, invalid};
-use crate::ops::convolution::{Conv, ConvTranspose};
-use crate::tensor::{Tensor, element_count};
+use crate::ops::convolution::{Conv, ConvInteger, ConvTranspose, QLinearConv};
+use crate::tensor::{ElementType, Tensor, element_count};
 
 /// Most elements of the block of taps that is multiplied at once.
 const BLOCK: usize = 1 << 16;
@@ -258,4 +259,47 @@ pub(super) fn conv_transpose(op: &ConvTranspose, context: &Context<'_>) -> Resul
     convolution.transposed(&x.to_f64s()?, &w.to_f64s()?, &mut values)?;
     convolution.add_bias(&mut values, convolution.plane, context.optional(2))?;
     Ok(vec![Tensor::from_f64s(x.element_type(), shape, values)?])
+}
+
+/// A zero point or scale of weights: one number, or one for each feature, shaped to broadcast over the weights.
+fn per_feature(tensor: &Tensor, rank: usize) -> Result<Tensor, EvaluateError> {
+    match *tensor.shape() {
+        [count] if count != 1 => {
+            let mut shape = vec![1; rank];
+            *shape.first_mut().ok_or_else(|| invalid("the weights have no axes"))? = count;
+            Ok(tensor.reshaped(shape)?)
+        }
+        _ => Ok(tensor.clone()),
+    }
+}
+
+/// The exact sums of products of a convolution of integers, with zero points that padding takes too.
+fn integer_convolution(
+    attributes: &Attributes<'_>,
+    (x, x_zero): (&Tensor, Option<&Tensor>),
+    (w, w_zero): (&Tensor, Option<&Tensor>),
+    room: impl Fn(&[usize]) -> Result<usize, EvaluateError>,
+) -> Result<(Convolution, Vec<usize>, Vec<f64>), EvaluateError> {
+    let w_zero = w_zero.map(|zero| per_feature(zero, w.rank())).transpose()?;
+    let (x_values, w_values) = (centered(x, x_zero)?, centered(w, w_zero.as_ref())?);
+    convolved(attributes, (&x_values, x.shape()), (&w_values, w.shape()), room)
+}
+
+pub(super) fn conv_integer(op: &ConvInteger, context: &Context<'_>) -> Result<Vec<Tensor>, EvaluateError> {
+    let room = |shape: &[usize]| context.room(ElementType::I32, shape);
+    let (x, w) = ((context.input(0)?, context.optional(2)), (context.input(1)?, context.optional(3)));
+    let (_, shape, sums) = integer_convolution(&attributes_of!(op), x, w, room)?;
+    let sums = sums.into_iter().map(|sum| sum as i128).collect();
+    Ok(vec![Tensor::from_i128s(ElementType::I32, shape, sums)?])
+}
+
+pub(super) fn q_linear_conv(op: &QLinearConv, context: &Context<'_>) -> Result<Vec<Tensor>, EvaluateError> {
+    let zero = context.input(7)?;
+    let room = |shape: &[usize]| context.room(zero.element_type(), shape);
+    let (x, w) = ((context.input(0)?, context.optional(2)), (context.input(3)?, context.optional(5)));
+    let (convolution, shape, mut sums) = integer_convolution(&attributes_of!(op), x, w, room)?;
+    convolution.add_bias(&mut sums, convolution.windows, context.optional(8))?;
+    // The weights' scales lie along axis 1 of the result.
+    let w_scale = per_feature(context.input(4)?, shape.len() - 1)?;
+    requantized(&shape, &sums, &[context.input(1)?, &w_scale], context.input(6)?, zero)
 }

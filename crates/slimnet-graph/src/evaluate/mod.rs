@@ -7,6 +7,7 @@
 mod broadcast;
 mod cast;
 mod convolution;
+mod einsum;
 mod elementwise;
 mod graph;
 mod index;
@@ -235,17 +236,17 @@ fn dispatch(op: &Op, context: &Context<'_>) -> Result<Vec<Tensor>, EvaluateError
         Op::ArgReduce(kind, op) => reduction::arg_reduce(*kind, op, context),
         Op::TopK(op) => reduction::top_k(op, context),
         Op::CumSum(op) => reduction::cum_sum(op, context),
-        Op::Einsum(_)
-        | Op::MatMulInteger(_)
-        | Op::QLinearMatMul(_)
-        | Op::ConvInteger(_)
-        | Op::QLinearConv(_)
-        | Op::Lstm(_)
-        | Op::Gru(_)
-        | Op::Rnn(_)
-        | Op::QuantizeLinear(_)
-        | Op::DequantizeLinear(_)
-        | Op::DynamicQuantizeLinear(_) => Err(unsupported(op.op_type())),
+        Op::Einsum(op) => einsum::einsum(op, context),
+        Op::MatMulInteger(_) => quantization::mat_mul_integer(context),
+        Op::QLinearMatMul(_) => quantization::q_linear_mat_mul(context),
+        Op::ConvInteger(op) => convolution::conv_integer(op, context),
+        Op::QLinearConv(op) => convolution::q_linear_conv(op, context),
+        Op::QuantizeLinear(op) => quantization::quantize_linear(op, context),
+        Op::DequantizeLinear(op) => quantization::dequantize_linear(op, context),
+        Op::DynamicQuantizeLinear(_) => quantization::dynamic_quantize_linear(context),
+        Op::Lstm(op) => recurrent::lstm(op, context),
+        Op::Gru(op) => recurrent::gru(op, context),
+        Op::Rnn(op) => recurrent::rnn(op, context),
         Op::Other(node) => Err(unsupported(format!("{}: {}", node.op_type, node.reason))),
     }
 }

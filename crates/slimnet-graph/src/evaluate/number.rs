@@ -6,6 +6,7 @@ use crate::tensor::{ElementType, Tensor};
 /// A class of numbers: `f64` for floating-point types, `i128` for integers and bool.
 pub(super) trait Number: Copy + PartialOrd {
     const ZERO: Self;
+    const ONE: Self;
     /// `self + a · b`.
     fn add_product(self, a: Self, b: Self) -> Self;
     /// The elements of a tensor.
@@ -16,6 +17,7 @@ pub(super) trait Number: Copy + PartialOrd {
 
 impl Number for f64 {
     const ZERO: Self = 0.0;
+    const ONE: Self = 1.0;
     #[inline]
     fn add_product(self, a: Self, b: Self) -> Self {
         self + a * b
@@ -30,6 +32,7 @@ impl Number for f64 {
 
 impl Number for i128 {
     const ZERO: Self = 0;
+    const ONE: Self = 1;
     #[inline]
     fn add_product(self, a: Self, b: Self) -> Self {
         self.wrapping_add(a.wrapping_mul(b))

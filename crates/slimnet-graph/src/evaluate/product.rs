@@ -41,6 +41,9 @@ pub(super) fn multiply_add<T: Number>(a: &[T], a_stride: usize, b: &[T], k: usiz
 
 /// A row-major `[rows, columns]` matrix, transposed.
 pub(super) fn transposed<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
+    if values.is_empty() {
+        return Vec::new();
+    }
     (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
 }
 

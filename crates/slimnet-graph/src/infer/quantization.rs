@@ -24,7 +24,11 @@ const SCALES: Class =
 /// for each block of it.
 fn granularity(call: &Call<'_>, axis: i64, block_size: i64) -> Result<()> {
     ensure(block_size >= 0, "block_size", "at least 0", block_size)?;
-    if let (Some(scale), true) = (call.shape(1), call.has(2)) {
+    // One for all may be a scalar here and a vector of length 1 there.
+    let single = |shape: &[Dim]| shape.len() <= 1 && shape.iter().all(|length| length.constant() == Some(1));
+    if let (Some(scale), true) = (call.shape(1), call.has(2))
+        && !(single(scale) && call.shape(2).is_some_and(single))
+    {
         call.has_shape(2, &scale.iter().map(Some).collect::<Vec<_>>())?;
     }
     let (Some(data), Some(scale)) = (call.shape(0), call.shape(1)) else { return Ok(()) };
