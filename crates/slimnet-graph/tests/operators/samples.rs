@@ -192,3 +192,10 @@ pub fn build(op_type: &str) -> (Graph, NodeId, ValueId) {
     outputs.into_iter().for_each(|output| graph.add_output(output));
     (graph, node, input)
 }
+
+/// A tensor such as the sample of an operator reads first.
+pub fn first_input(op_type: &str) -> Tensor {
+    let sample = Sample::of_operator(op_type);
+    let (element_type, shape) = sample.first;
+    sample.constant.unwrap_or_else(|| filled(element_type, &shape, 1.0))
+}
