@@ -46,12 +46,12 @@ def count(parameters, least, most):
     return f"({least}, {'u8::MAX' if variadic else most})"
 
 
-def version(schema):
+def version(schema, gone):
     attributes = " ".join(sorted(schema.attributes))
     inputs = ", ".join(mask(schema, p) for p in schema.inputs)
     outputs = ", ".join(mask(schema, p) for p in schema.outputs)
     return (
-        f"        Version {{ since: {schema.since_version}, deprecated: {str(schema.deprecated).lower()}, "
+        f"        Version {{ since: {schema.since_version}, deprecated: {str(gone).lower()}, "
         f"inputs: {count(schema.inputs, schema.min_input, len(schema.inputs))}, "
         f"outputs: {count(schema.outputs, schema.min_output, len(schema.outputs))}, "
         f'attributes: "{attributes}", input_types: &[{inputs}], output_types: &[{outputs}] }},'
@@ -71,9 +71,11 @@ def main():
         versions = sorted(history[name])
         first = max([v for v in versions if v <= OLDEST], default=versions[0])
         print(f'    Operator {{ name: "{name}", versions: &[')
+        # A version that a later one corrects (GroupNormalization 18) is marked deprecated too, but can be used.
+        gone = history[name][versions[-1]].deprecated
         for number in versions:
             if number >= first:
-                print(version(history[name][number]))
+                print(version(history[name][number], gone and number == versions[-1]))
         print("    ] },")
     print("];")
 

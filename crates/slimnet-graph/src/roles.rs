@@ -68,7 +68,7 @@ fn passes(op: &Op, float: bool) -> Option<bool> {
 }
 
 /// Whether the operator hands its input 0 on as the same data.
-pub(crate) fn passes_data(op: &Op) -> bool {
+pub fn passes_data(op: &Op) -> bool {
     passes(op, true).is_some()
 }
 

@@ -220,3 +220,67 @@ fn time_is_linear() {
     let taken = seconds(100_000);
     assert!(taken < limit, "{taken:?}");
 }
+
+/// What exporters write for pads: reversed pairs in a matrix, flattened; and for sizes: a product with a real scale.
+#[test]
+fn constants_pass_through_matrices_and_real_numbers() {
+    let mut graph = Graph::new("constants");
+    let x = input(&mut graph, "x", ElementType::F32, &["N", "3", "10", "12"]);
+    let pairs = graph.add_constant("pairs", Tensor::from_values(vec![2, 2], vec![1i64, 2, 3, 4]).unwrap());
+    let (flat, axes) = (vector(&mut graph, "flat", &[-1]), vector(&mut graph, "axes", &[3, 2]));
+    let turned = graph.apply("turned", op("Transpose", &[]), &[pairs]);
+    let pads = graph.apply("pads", op("Reshape", &[]), &[turned, flat]);
+    let padded = graph.add_intermediate("padded");
+    let inputs = vec![Some(x), Some(pads), None, Some(axes)];
+    graph.add_node("pad", op("Pad", &[]), inputs, vec![Some(padded)]).unwrap();
+
+    let spatial = graph.apply("spatial", op("Shape", &[("start", 2)]), &[padded]);
+    let scale = graph.add_constant("scale", Tensor::scalar(0.5f32));
+    let real = graph.apply("real", op("Cast", &[("to", 1)]), &[spatial]);
+    let scaled = graph.apply("scaled", op("Mul", &[]), &[real, scale]);
+    let sizes = graph.apply("sizes", op("Cast", &[("to", 7)]), &[scaled]);
+    let resized = graph.add_intermediate("resized");
+    let mut read = Attributes::default();
+    read.put("axes", &vec![2i64, 3]);
+    let resize = Op::read("Resize", read).unwrap().unwrap();
+    graph.add_node("resize", resize, vec![Some(padded), None, None, Some(sizes)], vec![Some(resized)]).unwrap();
+    graph.add_output(resized);
+
+    let inference = infer_graph(&mut graph).unwrap();
+    // Transposed, the pairs are the begins (1, 3) and the ends (2, 4) of axes 3 and 2.
+    assert_eq!(inference.constant(pads), Some(&Tensor::vector(vec![1i64, 3, 2, 4])));
+    assert_eq!(shape_of(&graph, padded), "[N, 3, 17, 15]");
+    assert_eq!(shape_of(&graph, resized), "[N, 3, 8, 7]");
+}
+
+/// Contents, names and axes that grew with the graph would cost its square.
+#[test]
+fn memory_stays_linear() {
+    let mut graph = Graph::new("greedy");
+    let mut last = vector(&mut graph, "long", &vec![7; 1024]);
+    for place in 0..5000 {
+        last = graph.apply(&format!("same{place}"), op("Neg", &[]), &[last]);
+    }
+    graph.add_output(last);
+    let inference = infer_graph(&mut graph).unwrap();
+    let kept: usize = graph.values().filter_map(|(id, _)| inference.contents(id)).map(<[Dim]>::len).sum();
+    assert!((1 << 19..=1 << 20).contains(&kept), "{kept}");
+
+    let mut graph = Graph::new("named");
+    let mut last = input(&mut graph, "x", ElementType::F32, &["d"]);
+    for place in 0..5000 {
+        let next = input(&mut graph, &format!("x{place}"), ElementType::F32, &[&format!("d{place}")]);
+        last = graph.apply(&format!("sum{place}"), op("Concat", &[("axis", 0)]), &[last, next]);
+    }
+    graph.add_output(last);
+    infer_graph(&mut graph).unwrap();
+    assert!(graph.values().all(|(_, value)| value.shape.as_ref().unwrap()[0].names().count() <= 8));
+
+    let mut graph = Graph::new("wide");
+    let x = input(&mut graph, "x", ElementType::F32, &[]);
+    let shape = input(&mut graph, "shape", ElementType::I64, &["1000000"]);
+    let y = graph.apply("y", op("Reshape", &[]), &[x, shape]);
+    graph.add_output(y);
+    let error = infer_graph(&mut graph).unwrap_err().to_string();
+    assert!(error.contains("axes of output 0: expected at most 16"), "{error}");
+}

@@ -6,10 +6,10 @@
 
 use slimnet_graph::graph::display_shape;
 use slimnet_graph::infer::{Inferred, Known, infer_op};
-use slimnet_graph::ops::attribute::Attributes;
+use slimnet_graph::ops::attribute::{AttributeError, Attributes};
 use slimnet_graph::{Dim, ElementType, Op};
 
-fn parse_op(text: &str) -> Op {
+fn parse_op(text: &str) -> Result<Op, AttributeError> {
     let mut words = text.split_whitespace();
     let op_type = words.next().unwrap();
     let mut attributes = Attributes::default();
@@ -26,7 +26,7 @@ fn parse_op(text: &str) -> Op {
             attributes.put(name, &value.to_owned());
         }
     }
-    Op::read(op_type, attributes).unwrap_or_else(|| panic!("{op_type} is not known")).unwrap()
+    Op::read(op_type, attributes).unwrap_or_else(|| panic!("{op_type} is not known"))
 }
 
 fn parse_dims(text: &str) -> Vec<Dim> {
@@ -59,7 +59,26 @@ fn show(result: &Inferred) -> String {
     text
 }
 
+/// The text with each of its numbers in turn replaced by a hostile one.
+fn mutants(text: &str) -> impl Iterator<Item = String> + '_ {
+    let digit = |place: usize| text.as_bytes().get(place).is_some_and(u8::is_ascii_digit);
+    let apart = |place: usize| place == 0 || !text.as_bytes()[place - 1].is_ascii_alphanumeric();
+    let starts = (0..text.len()).filter(move |&place| digit(place) && apart(place));
+    starts.flat_map(move |start| {
+        let end = (start..).find(|&place| !digit(place)).unwrap();
+        let negated = text[..start].ends_with('-');
+        let numbers = HOSTILE.iter().filter(move |&&number| number >= 0 || !negated);
+        numbers.map(move |number| format!("{}{number}{}", &text[..start], &text[end..]))
+    })
+}
+
+const HOSTILE: [i64; 9] = [0, 1, 2, 1 << 31, 1 << 62, i64::MAX - 1, i64::MAX, i64::MIN, -1];
+
 fn infer(op: &str, inputs: &str, outputs: usize) -> String {
+    infer_parsed(&parse_op(op).unwrap(), inputs, outputs)
+}
+
+fn infer_parsed(op: &Op, inputs: &str, outputs: usize) -> String {
     let types: Vec<Option<Inferred>> = inputs
         .split(';')
         .map(str::trim)
@@ -82,7 +101,7 @@ fn infer(op: &str, inputs: &str, outputs: usize) -> String {
         number += 1;
         Dim::unknown(&(number - 1).to_string())
     };
-    match infer_op(&parse_op(op), &known, outputs, &mut fresh) {
+    match infer_op(op, &known, outputs, &mut fresh) {
         Ok(results) => results.iter().map(show).collect::<Vec<_>>().join("; "),
         Err(error) => format!("error: {error}"),
     }
@@ -97,6 +116,13 @@ fn check(table: &[(&str, &str, &str)]) {
         let found = infer(op, inputs, outputs);
         let holds = if expected.starts_with("error: ") { found.contains(expected) } else { found == expected };
         assert!(holds, "{op} ({inputs})\n expected {expected}\n    found {found}");
+        // Whatever a single number becomes, the answer is a type or an error.
+        for mutant in mutants(inputs) {
+            infer(op, &mutant, outputs);
+        }
+        for mutant in mutants(op).filter_map(|mutant| parse_op(&mutant).ok()) {
+            infer_parsed(&mutant, inputs, outputs);
+        }
     }
 }
 

@@ -9,6 +9,9 @@ pub(super) type Label = u32;
 /// Handle of a [`super::Reason`] in the pass.
 pub(super) type ReasonId = u32;
 
+/// Labels and their rows.
+type KnownRows = (Arc<[Label]>, Arc<[Label]>);
+
 /// Union-find over labels, with the reasons for which classes are frozen, and rows.
 #[derive(Debug, Default)]
 pub(super) struct Labels {
@@ -17,7 +20,7 @@ pub(super) struct Labels {
     /// A row's label and its members: the row is removed if and only if all its members are.
     rows: Vec<(Label, Vec<Label>)>,
     /// Rows that were made, by the labels (their place in memory, which the entry keeps alive) and the row's length.
-    known_rows: HashMap<(usize, usize), (Arc<[Label]>, Arc<[Label]>)>,
+    known_rows: HashMap<(usize, usize), KnownRows>,
     /// While set, nothing is united or frozen: what the pass would be without a rule.
     pub(super) muted: bool,
 }
@@ -139,12 +142,16 @@ impl Labels {
         }
         for (row, members) in &mut rows {
             *row = self.find(*row);
-            members.iter_mut().for_each(|member| *member = self.find(*member));
+            for member in members {
+                *member = self.find(*member);
+            }
         }
         // A row that contains itself (its label was united with a member) is an ordinary class: all go together.
         let (looped, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(row, members)| members.contains(row));
         for (row, members) in looped {
-            members.iter().for_each(|&member| self.unite(row, member));
+            for member in members {
+                self.unite(row, member);
+            }
         }
         let mut changed = true;
         while changed {

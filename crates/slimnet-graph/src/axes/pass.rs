@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::labels::{Label, Labels, ReasonId};
 use super::{CoupleOptions, Reason};
 use crate::graph::{Dim, Graph, NodeId, ValueId};
+use crate::infer::Inference;
 
 /// Labels over a block of axes of one value, broadcast over the other axes.
 #[derive(Debug, Clone)]
@@ -82,14 +83,14 @@ pub(super) struct Pass<'g> {
     pub(super) blocks: Vec<Block>,
     /// Covers of initializers that readers contract: (value, index of the cover).
     pub(super) reads: HashSet<(ValueId, usize)>,
-    /// Contents of integer tensors that hold no data.
-    pub(super) contents: HashMap<ValueId, Vec<Dim>>,
+    /// Shapes, and contents of small integer tensors.
+    pub(super) types: Inference,
     pub(super) reasons: Vec<Reason>,
     reason_ids: HashMap<Reason, ReasonId>,
 }
 
 impl<'g> Pass<'g> {
-    pub(super) fn new(graph: &'g Graph, options: &'g CoupleOptions) -> Self {
+    pub(super) fn new(graph: &'g Graph, options: &'g CoupleOptions, types: Inference) -> Self {
         Self {
             graph,
             options,
@@ -97,7 +98,7 @@ impl<'g> Pass<'g> {
             states: vec![None; graph.value_bound()],
             blocks: Vec::new(),
             reads: HashSet::new(),
-            contents: HashMap::new(),
+            types,
             reasons: Vec::new(),
             reason_ids: HashMap::new(),
         }
@@ -123,7 +124,7 @@ impl<'g> Pass<'g> {
 
     /// Lengths of a value's axes; `None` if not even their number is known.
     pub(super) fn lengths(&self, value: ValueId) -> Option<Vec<Option<usize>>> {
-        Some(self.graph.value(value).shape.as_ref()?.iter().map(Dim::known).collect())
+        Some(self.types.shape(value)?.iter().map(Dim::known).collect())
     }
 
     /// The state of a value as far as it is known now. `None` if not even the number of its axes is.
@@ -257,9 +258,13 @@ impl<'g> Pass<'g> {
         {
             source.covers.push(Cover { axes: origins.iter().map(|(_, place)| *place).collect(), ..cover.clone() });
             cover.origin = Some((origin, source.covers.len() - 1));
-            origins.iter().for_each(|(_, place)| source.axes[*place] = Axis::Covered);
+            for (_, place) in origins {
+                source.axes[place] = Axis::Covered;
+            }
         }
-        axes.iter().for_each(|&axis| state.axes[axis] = Axis::Covered);
+        for &axis in axes {
+            state.axes[axis] = Axis::Covered;
+        }
         state.covers.push(cover);
     }
 

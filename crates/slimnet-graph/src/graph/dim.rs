@@ -14,6 +14,9 @@ pub struct Dim {
     terms: Vec<(Arc<str>, i64)>,
 }
 
+/// Most names in one expression: sums that grew with the graph would make its cost grow with its square.
+pub const MOST_TERMS: usize = 8;
+
 /// The shape of a value: one dimension for each axis.
 pub type Shape = Vec<Dim>;
 
@@ -63,7 +66,7 @@ impl Dim {
         })
     }
 
-    /// Sum; `None` on overflow.
+    /// Sum; `None` on overflow, and where it would have more than [`MOST_TERMS`] names.
     pub fn add(&self, other: &Self) -> Option<Self> {
         let mut sum = self.clone();
         sum.constant = sum.constant.checked_add(other.constant)?;
@@ -74,7 +77,7 @@ impl Dim {
             }
         }
         sum.terms.retain(|(_, coefficient)| *coefficient != 0);
-        Some(sum)
+        (sum.terms.len() <= MOST_TERMS).then_some(sum)
     }
 
     /// Difference; `None` on overflow.
@@ -248,6 +251,9 @@ mod tests {
         assert_eq!(n.scale(6).unwrap().divide_exactly(&n.scale(2).unwrap()), Some(Dim::from(3i64)));
         assert_eq!(expression.divide_exactly(&Dim::from(2i64)), None);
         assert_eq!(n.scale(i64::MAX).unwrap().scale(2), None);
+        let names =
+            |count: usize| (0..count).try_fold(n.clone(), |sum, place| sum.add(&Dim::named(&format!("d{place}"))));
+        assert!(names(MOST_TERMS - 1).is_some() && names(MOST_TERMS).is_none());
         assert_eq!(expression.at(|name| (name == "N").then_some(4)), Some(9));
         assert_eq!(expression.at(|_| Some(i64::MAX)), None);
         assert_eq!((n.as_name(), expression.as_name()), (Some("N"), None));

@@ -34,10 +34,7 @@ pub(super) fn keep_sound(result: &mut Inferred) {
 /// Combines the contents of several inputs element by element; those of one element serve for every place.
 pub(super) fn zip(call: &Call<'_>, slots: &[usize], combine: impl Fn(&[&Dim]) -> Option<Dim>) -> Option<Vec<Dim>> {
     let all: Vec<Cow<'_, [Dim]>> = slots.iter().map(|&slot| call.contents(slot)).collect::<Option<_>>()?;
-    let length = match all.iter().map(|contents| contents.len()).filter(|&length| length != 1).max() {
-        Some(length) => length,
-        None => 1,
-    };
+    let length = all.iter().map(|contents| contents.len()).filter(|&length| length != 1).max().unwrap_or(1);
     if all.iter().any(|contents| contents.len() != 1 && contents.len() != length) {
         return None;
     }

@@ -34,8 +34,8 @@ fn convolved(window: Window<'_>, group: i64, call: &mut Call<'_>, x: usize, w: u
         }
         check_divides(&weights[0], &group, &format!("axis 0 of input {w} (output channels)"))?;
     }
-    if let Some(data) = data {
-        check_divides(&data[1], &group, &format!("axis 1 of input {x} (channels)"))?;
+    if let Some([_, channels, ..]) = data {
+        check_divides(channels, &group, &format!("axis 1 of input {x} (channels)"))?;
     }
     let kernel = weights.map(|weights| &weights[2..]);
     let Some(data) = data else {
@@ -104,9 +104,9 @@ pub(super) fn conv_transpose(op: &ConvTranspose, call: &mut Call<'_>) -> Result<
     let element_type = call.same([0, 1, 2], FLOATS)?;
     let group = groups(op.group)?;
     let (data, weights) = (call.rank_at_least(0, 3)?, call.rank_at_least(1, 3)?);
-    if let (Some(data), Some(weights)) = (data, weights) {
+    if let (Some(data), Some([channels, ..])) = (data, weights) {
         call.rank(1, data.len())?;
-        agree(&weights[0], &data[1], || "axis 1 of input 0 (channels)".into())?;
+        agree(channels, &data[1], || "axis 1 of input 0 (channels)".into())?;
     }
     for (slot, channels) in [(0, data.map(|data| &data[1])), (1, weights.map(|weights| &weights[0]))] {
         if let Some(channels) = channels {

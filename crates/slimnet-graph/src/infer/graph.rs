@@ -1,9 +1,14 @@
 //! Inference over a whole graph.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use super::shapes::{certainly_differ, check_size};
-use super::{InferError, Inferred, Known, infer_op};
-use crate::graph::{Dim, Graph, GraphError, NodeId, Value, ValueId, display_shape};
-use crate::tensor::ElementType;
+use super::{CONTENTS_LIMIT, InferError, Inferred, Known, infer_op};
+use crate::evaluate::evaluate_op;
+use crate::graph::{Dim, Graph, GraphError, NodeId, Value, ValueId, display_shape, known_shape};
+use crate::ops::Op;
+use crate::tensor::{ElementType, Tensor, element_count};
 
 /// Why the types of a graph cannot be inferred.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,7 +54,14 @@ pub enum GraphInferError {
 #[derive(Debug, Clone, Default)]
 pub struct Inference {
     types: Vec<Inferred>,
+    constants: HashMap<ValueId, Tensor>,
+    /// Elements of contents and constants that may still be kept.
+    room: usize,
 }
+
+/// Most elements of contents and constants that are kept for a graph in all: memory must not grow with the product of its
+/// nodes and [`CONTENTS_LIMIT`].
+const CONTENTS_IN_ALL: usize = 1 << 20;
 
 impl Inference {
     /// Element type of a value.
@@ -68,12 +80,24 @@ impl Inference {
         self.types.get(id.index())?.contents.as_deref()
     }
 
+    /// A computed tensor of at most [`CONTENTS_LIMIT`] elements that depends on the file's data alone.
+    pub fn constant(&self, id: ValueId) -> Option<&Tensor> {
+        self.constants.get(&id)
+    }
+
+    /// Takes room for `count` elements, if there is as much.
+    fn take_room(&mut self, count: usize) -> bool {
+        let left = self.room.checked_sub(count);
+        self.room = left.unwrap_or(self.room);
+        left.is_some()
+    }
+
     fn known<'a>(&'a self, graph: &'a Graph, id: ValueId) -> Known<'a> {
         let types = &self.types[id.index()];
         Known {
             element_type: types.element_type,
             shape: types.shape.as_deref(),
-            data: graph.value(id).data.as_ref(),
+            data: graph.value(id).data.as_ref().or_else(|| self.constant(id)),
             contents: types.contents.as_deref(),
         }
     }
@@ -84,7 +108,8 @@ impl Inference {
 /// # Errors
 /// If nodes form a cycle, have inputs that do not fit, or compute something else than the file declares.
 pub fn analyse(graph: &Graph) -> Result<Inference, GraphInferError> {
-    let mut inference = Inference { types: vec![Inferred::default(); graph.value_bound()] };
+    let types = vec![Inferred::default(); graph.value_bound()];
+    let mut inference = Inference { types, constants: HashMap::new(), room: CONTENTS_IN_ALL };
     for (id, value) in graph.values() {
         if value.producer().is_none() {
             inference.types[id.index()] = declared_type(value)?;
@@ -145,8 +170,17 @@ fn infer_node(graph: &Graph, id: NodeId, inference: &mut Inference) -> Result<()
         let inputs = node.inputs().iter().map(describe).collect::<Vec<_>>().join(", ");
         GraphInferError::Node { node: graph.describe_node(id), inputs, error }
     })?;
-    for (output, computed) in node.outputs().iter().zip(results) {
+    let mut constants = constant_results(&node.op, &inputs, &results).unwrap_or_default().into_iter();
+    for (output, mut computed) in node.outputs().iter().zip(results) {
+        let constant = constants.next();
         let Some(output) = *output else { continue };
+        if let Some(constant) = constant.filter(|constant| inference.take_room(constant.len())) {
+            inference.constants.insert(output, constant);
+        }
+        let contents = computed.contents.as_ref().map_or(0, Vec::len);
+        if !inference.take_room(contents) {
+            computed.contents = None;
+        }
         let value = graph.value(output);
         let joined = join(value, computed).map_err(|computed| GraphInferError::Contradiction {
             value: value.name.clone(),
@@ -163,6 +197,50 @@ fn infer_node(graph: &Graph, id: NodeId, inference: &mut Inference) -> Result<()
     Ok(())
 }
 
+/// Results of an operator whose inputs are all small and known: what exporters write to compute shapes, pads and scales
+/// also goes through matrices and floating-point numbers.
+fn constant_results(op: &Op, inputs: &[Option<Known<'_>>], results: &[Inferred]) -> Option<Vec<Tensor>> {
+    let number = |dim: &Dim| dim.constant().is_some();
+    let is_known = |result: &Inferred| result.contents.as_ref().is_some_and(|contents| contents.iter().all(number));
+    let is_small = |result: &Inferred| {
+        let shape = result.shape.as_ref().and_then(|shape| known_shape(shape));
+        shape.is_some_and(|shape| element_count(&shape).is_ok_and(|count| count <= CONTENTS_LIMIT))
+    };
+    if !is_cheap(op) || results.iter().all(is_known) || !results.iter().all(is_small) {
+        return None;
+    }
+    let tensors: Vec<_> = inputs.iter().map(|input| input.as_ref().map(small_tensor)).collect();
+    if tensors.iter().any(|tensor| matches!(tensor, Some(None))) {
+        return None;
+    }
+    let tensors: Vec<_> = tensors.iter().map(|tensor| tensor.as_ref()?.as_deref()).collect();
+    evaluate_op(op, &tensors, results.len(), CONTENTS_LIMIT * size_of::<i64>()).ok()
+}
+
+/// The tensor that an input is known to be, if it is small.
+fn small_tensor<'a>(input: &Known<'a>) -> Option<Cow<'a, Tensor>> {
+    if let Some(data) = input.data {
+        // Strings may be of any length.
+        let small = data.len() <= CONTENTS_LIMIT && data.element_type() != ElementType::String;
+        return small.then_some(Cow::Borrowed(data));
+    }
+    let numbers: Vec<i128> = input.contents?.iter().map(|dim| dim.constant().map(i128::from)).collect::<Option<_>>()?;
+    Tensor::from_i128s(input.element_type?, known_shape(input.shape?)?, numbers).ok().map(Cow::Owned)
+}
+
+/// Operators whose time is linear in the size of their inputs and outputs, and that take part in computing shapes.
+fn is_cheap(op: &Op) -> bool {
+    match op {
+        Op::Unary(_) | Op::Binary(_) | Op::Variadic(_) | Op::Mod(_) | Op::Clip(_) | Op::Where(_) => true,
+        Op::Cast(_) | Op::CastLike(_) | Op::Reduce(..) | Op::CumSum(_) => true,
+        Op::Reshape(_) | Op::Flatten(_) | Op::Squeeze(_) | Op::Unsqueeze(_) | Op::Transpose(_) | Op::Expand(_) => true,
+        Op::Concat(_) | Op::Split(_) | Op::Slice(_) | Op::Pad(_) | Op::Tile(_) | Op::Trilu(_) => true,
+        Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) | Op::ScatterElements(_) | Op::ScatterNd(_) => true,
+        Op::Range(_) | Op::Size(_) | Op::ConstantOfShape(_) | Op::EyeLike(_) => true,
+        _ => false,
+    }
+}
+
 /// Name and type of a value in messages.
 fn describe(graph: &Graph, id: ValueId, inference: &Inference) -> String {
     format!("{:?} {}", graph.value(id).name, show(inference.element_type(id), inference.shape(id)))
@@ -176,10 +254,10 @@ fn show(element_type: Option<ElementType>, shape: Option<&[Dim]>) -> String {
 /// What a node computes, with the file's declaration where that says more. The error is what it computes.
 fn join(value: &Value, computed: Inferred) -> Result<Inferred, String> {
     let contradiction = |computed: &Inferred| Err(show(computed.element_type, computed.shape.as_deref()));
-    if let (Some(declared), Some(own)) = (value.element_type, computed.element_type) {
-        if declared != own {
-            return contradiction(&computed);
-        }
+    if let (Some(declared), Some(own)) = (value.element_type, computed.element_type)
+        && declared != own
+    {
+        return contradiction(&computed);
     }
     let shape = match (&value.shape, &computed.shape) {
         (Some(declared), Some(own)) => {

@@ -2,7 +2,7 @@
 
 use super::Inferred;
 use super::call::{ANY, Call, INDICES, INT64, Result, axes_of, axis_of, ensure, mismatch, output};
-use super::shapes::{agree, broadcast_with, certainly_differ, more_known, product, quotient};
+use super::shapes::{MOST_AXES, agree, broadcast_with, certainly_differ, more_known, product, quotient};
 use crate::graph::{Dim, Shape, display_shape};
 use crate::ops::layout::{Concat, DepthToSpace, Flatten, Reshape, ReverseSequence, SpaceToDepth, Transpose};
 use crate::tensor::ElementType;
@@ -20,8 +20,8 @@ pub(super) fn listed_shape(call: &mut Call<'_>, slot: usize) -> Result<Option<Sh
     if let Some(contents) = call.contents(slot) {
         return Ok(Some(contents.into_owned()));
     }
-    // A rank above this is no tensor's, and a shape of that many unknown lengths would only cost memory.
-    let rank = call.length(slot).filter(|&rank| rank <= super::CONTENTS_LIMIT);
+    // Longer lists are no shapes: the caller's result is refused for its number of axes.
+    let rank = call.length(slot).map(|rank| rank.min(MOST_AXES + 1));
     Ok(rank.map(|rank| call.fresh_shape(rank)))
 }
 
@@ -80,10 +80,10 @@ pub(super) fn reshape(op: &Reshape, call: &mut Call<'_>) -> Result<Vec<Inferred>
             return Err(uneven(call, &shape, have, each));
         }
         shape[place] = call.or_fresh(length);
-    } else if let (Some(have), Some(need)) = (product(&own), product(&others)) {
-        if certainly_differ(&have, &need) {
-            return Err(uneven(call, &shape, have, need));
-        }
+    } else if let (Some(have), Some(need)) = (product(&own), product(&others))
+        && certainly_differ(&have, &need)
+    {
+        return Err(uneven(call, &shape, have, need));
     }
     Ok(same_elements(call, element_type, Some(shape)))
 }
@@ -155,7 +155,7 @@ pub(super) fn unsqueeze(call: &mut Call<'_>) -> Result<Vec<Inferred>> {
     let listed = listed_axes(call)?;
     let Some(data) = call.shape(0) else { return Ok(same_elements(call, element_type, None)) };
     let Some(listed) = listed else {
-        let rank = call.length(1).filter(|&count| count <= super::CONTENTS_LIMIT).map(|count| data.len() + count);
+        let rank = call.length(1).map(|count| data.len() + count.min(MOST_AXES + 1));
         let shape = rank.map(|rank| call.fresh_shape(rank));
         return Ok(same_elements(call, element_type, shape));
     };

@@ -6,9 +6,13 @@ use crate::graph::{Dim, Shape, display_shape};
 /// Most elements of a tensor: their bytes, at most 16 each, must be countable in an `i64`.
 const MOST_ELEMENTS: i64 = i64::MAX / 16;
 
-/// Checks that no length is negative and that the tensor is not too large to count its bytes. Lengths of 0 count as 1:
+/// Most axes of a tensor. Networks have at most 8 or so; a hostile file must not make each small node's shape large.
+pub(super) const MOST_AXES: usize = 16;
+
+/// Checks that there are not too many axes, that no length is negative and that the tensor is not too large to count its bytes. Lengths of 0 count as 1:
 /// products over some of the axes are taken too.
 pub(super) fn check_size(shape: &[Dim], what: &str) -> Result<()> {
+    ensure(shape.len() <= MOST_AXES, format!("axes of {what}"), format!("at most {MOST_AXES}"), shape.len())?;
     let mut product = 1i64;
     for (axis, dim) in shape.iter().enumerate() {
         let Some(length) = dim.constant() else { continue };

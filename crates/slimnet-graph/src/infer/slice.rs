@@ -22,8 +22,10 @@ fn position(value: &Dim, length: &Dim) -> Option<Dim> {
         Some(Dim::from(0i64))
     } else if number >= 0 {
         (number <= least).then(|| value.clone())
+    } else if number >= -least {
+        length.add(value)
     } else {
-        if number >= -least { length.add(value) } else { None }
+        None
     }
 }
 

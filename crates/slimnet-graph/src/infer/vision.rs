@@ -88,7 +88,7 @@ pub(super) fn resize(op: &Resize, call: &mut Call<'_>) -> Result<Vec<Inferred>> 
 fn scaled(length: &Dim, scale: f64, part: f64) -> Option<Dim> {
     if let Some(number) = length.constant() {
         let product = (number as f32 * part as f32 * scale as f32).floor();
-        return (product >= 0.0 && product < 1e18).then(|| Dim::from(product as i64));
+        return (0.0..1e18).contains(&product).then(|| Dim::from(product as i64));
     }
     let whole = scale * part;
     (whole.fract() == 0.0 && (1.0..1e9).contains(&whole)).then(|| length.scale(whole as i64))?
@@ -158,9 +158,9 @@ pub(super) fn non_max_suppression(call: &mut Call<'_>) -> Result<Vec<Inferred>> 
     }
     call.has_shape(0, &[None, None, Some(&Dim::from(4i64))])?;
     let scores = call.rank(1, 3)?;
-    if let (Some(boxes), Some(scores)) = (call.shape(0), scores) {
-        agree(&scores[0], &boxes[0], || "axis 0 of input 1 (scores)".into())?;
-        agree(&scores[2], &boxes[1], || "axis 2 of input 1 (scores)".into())?;
+    if let (Some([batch, count, _]), Some([batches, _, counts])) = (call.shape(0), scores) {
+        agree(batches, batch, || "axis 0 of input 1 (scores)".into())?;
+        agree(counts, count, || "axis 2 of input 1 (scores)".into())?;
     }
     let shape = vec![call.fresh(), Dim::from(3i64)];
     Ok(vec![output(Some(ElementType::I64), Some(shape))])

@@ -70,7 +70,7 @@ impl Window<'_> {
         check_list(self.kernel_shape, "kernel_shape", rank, 1)?;
         check_list(self.dilations, "dilations", rank, 1)?;
         check_list(self.strides, "strides", rank, 1)?;
-        check_list(self.pads, "pads", rank.checked_mul(2).unwrap_or(usize::MAX), 0)?;
+        check_list(self.pads, "pads", rank.saturating_mul(2), 0)?;
         let given = |list: &[i64], place: usize, default: i64| list.get(place).copied().unwrap_or(default);
         let explicit = self.auto_pad == AutoPad::NotSet;
         (0..rank)

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::TensorProtoError;
 use crate::graph::GraphError;
 use crate::ops::attribute::AttributeError;
+use crate::validate::ValidateError;
 
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -109,9 +110,12 @@ pub enum ReadProblem {
         /// The reader.
         by: String,
     },
-    /// The nodes have no order of execution.
+    /// A node whose output has another source already.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The parts of the network do not fit each other.
+    #[error(transparent)]
+    Invalid(#[from] ValidateError),
     /// What the file says of a value is impossible.
     #[error("value {name:?}: {what}: expected {expected}, found {found}")]
     Value {

@@ -17,6 +17,7 @@ use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, subgraph, types};
 use crate::graph::{DataForm, Graph, NodeId, Value, ValueId};
 use crate::ops::attribute::Attributes;
 use crate::ops::{OnnxNode, Op};
+use crate::validate::validate;
 
 /// Reads a network from a file. Its weights are slices of the memory-mapped file; external data is looked for in the
 /// file's folder.
@@ -50,9 +51,11 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
     let opsets = opsets(&model)?;
     let opset = opsets.iter().find(|(domain, _)| domain.is_empty()).map(|(_, version)| *version);
     match opset {
-        None => return Err(ReadProblem::NoOpset),
+        None if opsets.is_empty() || graph.node.iter().any(|node| canonical_domain(node.domain()).is_empty()) => {
+            return Err(ReadProblem::NoOpset);
+        }
         Some(found) if !(OLDEST..=NEWEST).contains(&found) => return Err(ReadProblem::Opset { found }),
-        Some(_) => {}
+        _ => {}
     }
     let mut external = ExternalFiles::new(directory);
     for info in &mut model.training_info {
@@ -69,7 +72,7 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
     };
     let mut reader = Reader {
         functions: model.functions.iter().map(key).collect(),
-        opset: opset.unwrap_or(NEWEST),
+        opset: opset.unwrap_or(SEMANTICS),
         external,
         budget: SparseBudget::new(size),
         graph: Graph::new(graph.name()),
@@ -97,7 +100,7 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
         },
     };
     reader.read_graph(graph)?;
-    reader.graph.schedule()?;
+    validate(&reader.graph)?;
     Ok(reader.graph)
 }
 

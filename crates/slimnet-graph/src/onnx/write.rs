@@ -65,7 +65,8 @@ pub(super) fn to_proto(graph: &Graph) -> Result<(ModelProto, Written), WriteErro
     let mut opsets = info.opsets.clone();
     match opsets.iter_mut().find(|(domain, _)| domain.is_empty()) {
         Some((_, version)) => *version = opset,
-        None => opsets.push((String::new(), opset)),
+        None if order.iter().any(|&id| graph.node(id).op.other().is_none()) => opsets.push((String::new(), opset)),
+        None => {}
     }
     let import = |(domain, version): &(String, i64)| OperatorSetIdProto {
         domain: Some(domain.clone()),
@@ -301,9 +302,6 @@ impl<'a> Writer<'a> {
                     name
                 }
             });
-        }
-        while input.last().is_some_and(String::is_empty) {
-            input.pop();
         }
         let kept = node.op.other();
         self.proto.node.push(NodeProto {

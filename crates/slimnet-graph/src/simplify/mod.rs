@@ -15,7 +15,7 @@ mod identity;
 mod padding;
 mod target;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 pub use channels::{ChannelsError, LayerChannels};
@@ -76,7 +76,7 @@ pub enum Change {
     DuplicateConstants,
     /// Nodes that no output depends on were removed.
     UnreachableNodes,
-    /// Channels that carry no information were removed.
+    /// Channels that carry no information were removed (channels that go together count once).
     Channels,
 }
 
@@ -105,8 +105,10 @@ pub struct SimplifyReport {
     pub changes: BTreeMap<Change, usize>,
     /// Names of the parameters that were listed as inputs.
     pub listed_inputs: Vec<String>,
-    /// The layers that lost channels, in the order of execution.
+    /// The layers that lost channels.
     pub layers: Vec<LayerChannels>,
+    /// Why channels that carry no information had to stay, each reason once.
+    pub refusals: Vec<String>,
 }
 
 impl SimplifyReport {
@@ -120,6 +122,28 @@ impl SimplifyReport {
             *self.changes.entry(change).or_default() += count;
         }
         count > 0
+    }
+
+    fn note_refusal(&mut self, reason: String) {
+        if !self.refusals.contains(&reason) {
+            self.refusals.push(reason);
+        }
+    }
+
+    /// Adds what layers lost; one that is there already lost more.
+    fn add_layers(&mut self, layers: Vec<LayerChannels>) {
+        let places: HashMap<_, _> =
+            self.layers.iter().enumerate().map(|(place, old)| (old.layer.clone(), place)).collect();
+        for layer in layers {
+            match places.get(&layer.layer).and_then(|&place| self.layers.get_mut(place)) {
+                Some(known) => {
+                    known.unread += layer.unread;
+                    known.zero += layer.zero;
+                    known.constant += layer.constant;
+                }
+                None => self.layers.push(layer),
+            }
+        }
     }
 }
 

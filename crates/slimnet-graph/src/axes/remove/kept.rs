@@ -23,7 +23,9 @@ pub(super) struct Kept(HashMap<ValueId, Vec<Part>>);
 impl Kept {
     pub(super) fn new(graph: &Graph, coupling: &Coupling, removed: &BTreeSet<GroupId>) -> Result<Self, RemoveError> {
         let mut gone = vec![false; coupling.group_count()];
-        removed.iter().for_each(|group| gone[group.index()] = true);
+        for group in removed {
+            gone[group.index()] = true;
+        }
         let mut all = HashMap::new();
         for (value, source) in graph.values() {
             let covers = coupling.covers(value);

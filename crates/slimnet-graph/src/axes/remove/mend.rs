@@ -153,7 +153,7 @@ impl Mend<'_> {
                 *entry = length as i64;
             }
         }
-        if target != old { self.set_integers(slot, &target, vec![target.len()]) } else { Ok(()) }
+        if target == old { Ok(()) } else { self.set_integers(slot, &target, vec![target.len()]) }
     }
 
     /// Sizes of a Split's parts; whether they now stand in an input.
@@ -226,7 +226,7 @@ impl Mend<'_> {
                 *place = end as i64;
             }
         }
-        if pads != old { self.set_integers(1, &pads, vec![pads.len()]) } else { Ok(()) }
+        if pads == old { Ok(()) } else { self.set_integers(1, &pads, vec![pads.len()]) }
     }
 
     fn gather(&mut self, axis: i64) -> Result<(), RemoveError> {

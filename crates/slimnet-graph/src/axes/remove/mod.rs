@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::coupling::rows_equal;
 use super::{Coupling, GroupId};
 use crate::graph::{Dim, Graph, ValueId};
+use crate::infer::{GraphInferError, infer_graph};
 use crate::tensor::TensorError;
 use kept::Kept;
 
@@ -69,6 +70,9 @@ pub enum RemoveError {
     /// The coupling is of another graph, or the graph changed since.
     #[error("the graph is not the one that was coupled: {0}")]
     Stale(String),
+    /// The graph's shapes cannot be inferred, before or after.
+    #[error("shapes do not fit: {0}")]
+    Infer(#[from] GraphInferError),
     /// A tensor that cannot be made.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -92,9 +96,11 @@ pub fn remove(graph: &mut Graph, coupling: &Coupling, groups: &BTreeSet<GroupId>
             return Err(RemoveError::Uneven { node: graph.describe_node(block.node), length: block.inner });
         }
     }
-    let kept = Kept::new(graph, coupling, &all)?;
-    // All is done on a copy, which shares the tensors' data.
-    let mut changed = graph.clone();
+    // All is done on copies, which share the tensors' data.
+    let mut before = graph.clone();
+    infer_graph(&mut before)?;
+    let kept = Kept::new(&before, coupling, &all)?;
+    let mut changed = before.clone();
     let mut removal = Removal { groups: all.len(), narrowed: Vec::new() };
     for value in kept.values() {
         if let Some(data) = &graph.value(value).data {
@@ -109,7 +115,9 @@ pub fn remove(graph: &mut Graph, coupling: &Coupling, groups: &BTreeSet<GroupId>
             }
         }
     }
-    mend::mend(&mut changed, graph, &kept)?;
+    mend::mend(&mut changed, &before, &kept)?;
+    // Whatever was mended wrongly, or is computed while running and did not follow, contradicts the new shapes.
+    infer_graph(&mut changed)?;
     *graph = changed;
     Ok(removal)
 }

@@ -36,7 +36,7 @@ impl Pass<'_> {
     /// The reason that one of these has no shape.
     pub(in crate::axes) fn unknown_shape(&mut self, inputs: &[ValueId], output: ValueId) -> ReasonId {
         let graph = self.graph;
-        let unknown = inputs.iter().find(|input| graph.value(**input).shape.is_none()).unwrap_or(&output);
+        let unknown = inputs.iter().find(|input| self.types.shape(**input).is_none()).unwrap_or(&output);
         self.reason(Reason::UnknownShape(graph.value(*unknown).name.clone()))
     }
 
@@ -60,7 +60,9 @@ impl Pass<'_> {
                 continue;
             }
             let component = component(states, axis);
-            component.iter().for_each(|&axis| done[axis] = true);
+            for &axis in &component {
+                done[axis] = true;
+            }
             if let [axis] = component[..] {
                 self.broadcast_axis(node, states, axis, &mut result);
             } else {

@@ -237,12 +237,9 @@ impl Pass<'_> {
             let result = self.chosen(node, &mut state, axis, &chosen, lengths);
             self.store(output, result);
         }
-        // The sizes may stand in a constant that can be changed, or they follow from the number of parts.
-        if operator.input(1).is_some_and(|sizes| graph.value(sizes).data.is_none()) || operator.input(1).is_none() {
+        if operator.input(1).is_some_and(|sizes| graph.value(sizes).data.is_none()) {
             let reason = self.because(Reason::ComputedShape, node);
-            if operator.input(1).is_some() {
-                self.fix(&mut state, axis, reason);
-            }
+            self.fix(&mut state, axis, reason);
         }
     }
 
@@ -268,7 +265,7 @@ impl Pass<'_> {
         let input = self.graph.node(node).input(slot)?;
         match &self.graph.value(input).data {
             Some(data) => data.to_i64s().ok(),
-            None => self.contents.get(&input)?.iter().map(crate::graph::Dim::constant).collect(),
+            None => self.types.contents(input)?.iter().map(crate::graph::Dim::constant).collect(),
         }
     }
 

@@ -13,7 +13,6 @@ mod reshape;
 mod shapes;
 
 pub(super) use joining::{axis_of, slice_range};
-pub(super) use shapes::ShapeEntry;
 
 use super::Reason;
 use super::pass::Pass;

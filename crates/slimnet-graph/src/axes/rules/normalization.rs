@@ -87,7 +87,9 @@ impl Pass<'_> {
                 self.block(labels, each, node);
             } else {
                 for group in labels.chunks(each) {
-                    group.iter().for_each(|&label| self.labels.unite(group[0], label));
+                    for &label in group {
+                        self.labels.unite(group[0], label);
+                    }
                 }
             }
         }

@@ -2,8 +2,7 @@
 //! them: contracted positions go together, and the operands' slices there are what reads them.
 
 use crate::axes::Reason;
-use crate::axes::labels::ReasonId;
-use crate::axes::pass::{Alone, Axis, Cover, Pass, State};
+use crate::axes::pass::{Axis, Cover, Pass, State};
 use crate::graph::{NodeId, ValueId};
 use crate::ops::product::Gemm;
 
@@ -97,7 +96,7 @@ impl Pass<'_> {
     }
 
     pub(super) fn rank(&self, value: ValueId) -> Option<usize> {
-        Some(self.graph.value(value).shape.as_ref()?.len())
+        Some(self.types.shape(value)?.len())
     }
 
     /// The product of `inputs`, whose axes are called `names` in a joint space of `rank` axes, summed over all but `kept`.
@@ -211,15 +210,6 @@ impl Pass<'_> {
         self.fix(state, axis, reason);
     }
 
-    /// Freezes an axis of the input at `slot`, which has no covers in the result.
-    pub(super) fn freeze_axis(&mut self, value: ValueId, axis: usize, reason: ReasonId) {
-        if let Some(mut state) = self.load(value)
-            && axis < state.rank()
-        {
-            self.fix(&mut state, axis, reason);
-        }
-    }
-
     /// A reduction over some axes.
     pub(super) fn reduce(&mut self, node: NodeId, axes: &[usize], keep_dims: bool) {
         let graph = self.graph;
@@ -241,16 +231,5 @@ impl Pass<'_> {
         let mut result = State::fixed(lengths, single);
         result.take(&inner, &kept.iter().copied().enumerate().collect::<Vec<_>>());
         self.store(y, result);
-    }
-
-    /// Ties two single axes of two values.
-    pub(super) fn tie_values(&mut self, a: ValueId, a_axis: usize, b: ValueId, b_axis: usize) -> Option<Alone> {
-        let mut first = self.load(a)?;
-        let alone = (a_axis < first.rank()).then(|| self.alone(&mut first, a_axis))?;
-        let mut second = self.load(b)?;
-        if b_axis < second.rank() {
-            self.tie(&mut second, b_axis, &alone);
-        }
-        Some(alone)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::axes::Reason;
 use crate::axes::labels::Label;
 use crate::axes::pass::{Axis, Cover, Pass, State};
-use crate::graph::{NodeId, ValueId};
+use crate::graph::{NodeId, ValueId, known_shape};
 
 impl Pass<'_> {
     /// A layer with `gates` gates. Directions keep equally many units, and none goes as a whole.
@@ -15,7 +15,7 @@ impl Pass<'_> {
         let inputs: Vec<Option<ValueId>> = (0..8).map(|slot| operator.input(slot)).collect();
         let (Some(x), Some(w), Some(r)) = (inputs[0], inputs[1], inputs[2]) else { return };
         let reason = self.because(Reason::NoRule, node);
-        let shape = graph.value(r).known_shape();
+        let shape = self.types.shape(r).and_then(known_shape);
         let (Some(x), Some(mut w), Some(mut r), Some(&[directions, rows, units])) =
             (self.load(x), self.load(w), self.load(r), shape.as_deref())
         else {

@@ -50,12 +50,10 @@ impl Pass<'_> {
     }
 
     pub(super) fn cumulative(&mut self, node: NodeId) {
-        match self.integers(node, 1).as_deref() {
-            Some(&[axis]) => self.normalized_over(node, &[axis]),
-            _ => {
-                let over = self.because(Reason::Over, node);
-                self.give_up(node, over);
-            }
+        if let Some(&[axis]) = self.integers(node, 1).as_deref() {
+            return self.normalized_over(node, &[axis]);
         }
+        let over = self.because(Reason::Over, node);
+        self.give_up(node, over);
     }
 }

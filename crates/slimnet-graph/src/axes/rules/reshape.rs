@@ -80,15 +80,14 @@ impl Pass<'_> {
         let graph = self.graph;
         let operator = graph.node(node);
         let (Some(x), Some(y)) = (operator.input(0), operator.output(0)) else { return };
-        let (Some(mut state), Some(from), Some(to)) = (self.load(x), &graph.value(x).shape, &graph.value(y).shape)
-        else {
+        let (Some(mut state), Some(from), Some(to)) = (self.load(x), self.types.shape(x), self.types.shape(y)) else {
             let reason = self.unknown_shape(&[x], y);
             return self.give_up(node, reason);
         };
+        let (segments, lengths) = (segments(from, to), to.iter().map(Dim::known).collect());
         let single = self.reason(Reason::Single);
         let merged = self.because(Reason::Merged, node);
-        let segments = segments(from, to);
-        let mut result = State::fixed(to.iter().map(Dim::known).collect(), single);
+        let mut result = State::fixed(lengths, single);
         for segment in &segments {
             self.open_segment(&mut state, segment, &mut result, merged);
         }
@@ -216,11 +215,6 @@ impl Pass<'_> {
         let mut result = State::fixed(lengths, single);
         result.take(&state, &perm.iter().copied().enumerate().map(|(to, from)| (from, to)).collect::<Vec<_>>());
         self.store(y, result);
-    }
-
-    /// Forgets nothing but the axes of length 1, which Squeeze and Unsqueeze move: as Reshape.
-    pub(super) fn flatten(&mut self, node: NodeId) {
-        self.reshape(node);
     }
 
     /// The only input and output of a node, with the input's state.

@@ -3,13 +3,14 @@
 use crate::axes::Reason;
 use crate::axes::labels::Label;
 use crate::axes::pass::{Alone, Axis, Pass, State};
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::{Dim, Graph, NodeId, ValueId};
+use crate::infer::Inference;
 use crate::ops::Op;
 use crate::ops::elementwise::Unary;
 
 /// Where an element of a tensor that says a shape comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::axes) enum ShapeEntry {
+enum ShapeEntry {
     /// A number in a constant.
     Literal(i64),
     /// The length of an axis of a value, at run time.
@@ -31,7 +32,7 @@ pub(super) enum Kept {
 
 impl ShapeEntry {
     /// Follows element `index` of a tensor of at most one axis to where it comes from.
-    pub(in crate::axes) fn of(graph: &Graph, mut value: ValueId, mut index: usize) -> Self {
+    fn of(graph: &Graph, types: &Inference, mut value: ValueId, mut index: usize) -> Self {
         loop {
             if let Some(data) = &graph.value(value).data {
                 let known = data.to_i64s().ok().and_then(|data| data.get(index).copied());
@@ -40,7 +41,7 @@ impl ShapeEntry {
             let Some(producer) = graph.value(value).producer() else { return Self::Unknown };
             let node = graph.node(producer);
             let Some(first) = node.input(0) else { return Self::Unknown };
-            let length = |value: ValueId| match graph.value(value).shape.as_deref() {
+            let length = |value: ValueId| match types.shape(value) {
                 Some([]) => Some(1),
                 Some([length]) => length.known(),
                 _ => None,
@@ -81,7 +82,7 @@ impl ShapeEntry {
                     (value, index) = (first, start.saturating_add(index));
                 }
                 Op::Shape(shape) => {
-                    let rank = graph.value(first).shape.as_ref().map_or(0, Vec::len);
+                    let rank = types.shape(first).map_or(0, <[Dim]>::len);
                     let start = super::joining::slice_range(shape.start, i64::MAX, rank).start;
                     let axis = start.saturating_add(index);
                     return if axis < rank { Self::Axis(first, axis) } else { Self::Unknown };
@@ -100,7 +101,7 @@ impl Pass<'_> {
         if graph.value(input).data.is_some() {
             return Kept::Follows;
         }
-        match ShapeEntry::of(graph, input, axis) {
+        match ShapeEntry::of(graph, &self.types, input, axis) {
             ShapeEntry::Literal(-1) => Kept::Follows,
             ShapeEntry::Literal(0) if matches!(graph.node(node).op, Op::Reshape(_)) => Kept::Follows,
             ShapeEntry::Axis(value, axis) => Kept::AxisOf(value, axis),
@@ -206,9 +207,10 @@ impl Pass<'_> {
                 let node = graph.node(reader.node);
                 match (&node.op, reader.slot) {
                     (Op::Reshape(_) | Op::Expand(_), 1) | (Op::Resize(_), 3) | (Op::ConstantOfShape(_), 0) => {}
-                    (Op::Gather(_) | Op::Slice(_) | Op::Squeeze(_) | Op::Unsqueeze(_) | Op::Reshape(_), 0)
-                    | (Op::Unary(Unary::Identity), _)
-                    | (Op::Concat(_), _) => stack.extend(node.output(0)),
+                    (Op::Gather(_) | Op::Slice(_) | Op::Squeeze(_) | Op::Unsqueeze(_) | Op::Reshape(_), 0) => {
+                        stack.extend(node.output(0));
+                    }
+                    (Op::Unary(Unary::Identity) | Op::Concat(_), _) => stack.extend(node.output(0)),
                     (Op::Cast(cast), _) if cast.to.is_integer() => stack.extend(node.output(0)),
                     _ => return true,
                 }

@@ -288,7 +288,7 @@ pub(super) const OPERATORS: &[Operator] = &[
         Version { since: 22, deprecated: false, inputs: (2, 2), outputs: (1, 1), attributes: "align_corners mode padding_mode", input_types: &[0x1fffe, 0x10c02], output_types: &[0x1fffe] },
     ] },
     Operator { name: "GroupNormalization", versions: &[
-        Version { since: 18, deprecated: true, inputs: (3, 3), outputs: (1, 1), attributes: "epsilon num_groups", input_types: &[0x10c02, 0x10c02, 0x10c02], output_types: &[0x10c02] },
+        Version { since: 18, deprecated: false, inputs: (3, 3), outputs: (1, 1), attributes: "epsilon num_groups", input_types: &[0x10c02, 0x10c02, 0x10c02], output_types: &[0x10c02] },
         Version { since: 21, deprecated: false, inputs: (3, 3), outputs: (1, 1), attributes: "epsilon num_groups stash_type", input_types: &[0x10c02, 0x10c02, 0x10c02], output_types: &[0x10c02] },
     ] },
     Operator { name: "HardSigmoid", versions: &[

@@ -58,9 +58,10 @@ pub(super) fn apply(draft: &mut Draft<'_>, opset: i64) -> Rule {
             if flat { Ok(()) } else { Err("only images of two spatial axes before operator set 20".into()) }
         }
         Op::QuantizeLinear(_) | Op::DequantizeLinear(_) if opset < 13 => {
-            let alone = draft.shape(1).is_some_and(|shape| shape.iter().all(|dim| dim.known() == Some(1)));
+            let many = |shape: &[Dim]| shape.iter().any(|dim| dim.known().is_some_and(|length| length != 1));
+            let several = draft.shape(1).is_some_and(many);
             draft.attributes.discard("axis");
-            if alone { Ok(()) } else { Err("only one scale for all before operator set 13".into()) }
+            if !several { Ok(()) } else { Err("only one scale for all before operator set 13".into()) }
         }
         _ => Ok(()),
     }

@@ -5,7 +5,7 @@ use crate::ops::Op;
 use crate::ops::reduction::ReduceKind;
 use crate::simplify::edit;
 
-use super::forward::{Constants, channels, is_elementwise, operand};
+use super::forward::{Constants, agree, channels, is_elementwise, operand};
 use super::linear::linear;
 use super::movement::{Source, moved_inputs, movement};
 use super::pattern::{Pattern, targets};
@@ -102,7 +102,6 @@ fn follow(graph: &Graph, node: NodeId, constants: &Constants, needs: &mut Needs,
         let highest = |first: Need, second: Need| first.max(second);
         let outputs = channels(&output, layer.output_axis, layer.groups * layer.outputs, highest)?;
         let known = operand(graph, input, constants)?;
-        let agree = |first, second| if first == second { first } else { f64::NAN };
         let known = channels(&known, layer.input_axis, layer.groups * layer.inputs, agree)?;
         let mut read = vec![Need::Unread; known.len()];
         for (output, input, _) in layer.joined() {

@@ -51,7 +51,7 @@ pub(super) fn operand(graph: &Graph, value: ValueId, known: &Constants) -> Optio
 }
 
 /// The constant that two cells together have.
-fn agree(first: f64, second: f64) -> f64 {
+pub(super) fn agree(first: f64, second: f64) -> f64 {
     if first == second { first } else { f64::NAN }
 }
 

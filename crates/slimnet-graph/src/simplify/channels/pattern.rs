@@ -144,11 +144,25 @@ impl<T: Copy> Pattern<T> {
 
     /// One cell for each place along an axis: `join` of all cells there.
     pub fn project(&self, axis: usize, join: impl Fn(T, T) -> T) -> Vec<T> {
-        let mut joined: Vec<Option<T>> = vec![None; self.shape[axis]];
-        for (place, &cell) in self.places(axis).zip(&self.cells) {
-            joined[place] = Some(joined[place].map_or(cell, |known| join(known, cell)));
+        self.project_block(&[axis], &[self.shape[axis]], join).unwrap_or_default()
+    }
+
+    /// One cell for each place of a block of axes of the given lengths, in their order: `join` of all cells there.
+    pub fn project_block(&self, axes: &[usize], lengths: &[usize], join: impl Fn(T, T) -> T) -> Option<Vec<T>> {
+        let mut shape = self.shape.clone();
+        for (&axis, &length) in axes.iter().zip(lengths) {
+            *shape.get_mut(axis)? = length;
         }
-        joined.into_iter().flatten().collect()
+        let whole = self.broadcast(&shape)?;
+        let mut targets = vec![0; whole.cells.len()];
+        for (&axis, &length) in axes.iter().zip(lengths) {
+            targets.iter_mut().zip(whole.places(axis)).for_each(|(target, place)| *target = *target * length + place);
+        }
+        let mut joined: Vec<Option<T>> = vec![None; count(lengths)?];
+        for (&cell, target) in whole.cells.iter().zip(targets) {
+            joined[target] = Some(joined[target].map_or(cell, |known| join(known, cell)));
+        }
+        joined.into_iter().collect()
     }
 
     /// Not told apart along some axes: `join` of all cells there.

@@ -1,0 +1,78 @@
+//! Where words go: results to stdout, notes and failures to stderr.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::arguments::Global;
+use crate::failure::{Failure, Result};
+use crate::report::json::pretty;
+use crate::report::{Report, plain_lines};
+
+/// Columns of a terminal that does not say how wide it is.
+const TERMINAL_WIDTH: usize = 100;
+
+/// The program's two streams and how they are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Console {
+    json: bool,
+    quiet: bool,
+}
+
+impl Console {
+    /// As the command line asks for.
+    pub fn new(global: &Global) -> Self {
+        Self { json: global.json, quiet: global.quiet }
+    }
+
+    /// One that writes JSON, for when there is no command line to ask.
+    pub fn json() -> Self {
+        Self { json: true, quiet: false }
+    }
+
+    /// Says something that is no result.
+    pub fn note(self, text: &str) {
+        if !self.quiet {
+            // Nowhere is left to complain when stderr is gone.
+            let _ = writeln!(io::stderr(), "{}", plain_lines(text));
+        }
+    }
+
+    /// Says why there is no result.
+    pub fn failure(self, failure: &Failure) {
+        let text = if self.json {
+            serde_json::to_string(&json!({ "error": failure })).unwrap_or_else(|_| failure.to_string())
+        } else {
+            plain_lines(&format!("error: {failure}"))
+        };
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// Writes a command's result.
+    ///
+    /// # Errors
+    /// If stdout cannot be written; a reader that has gone away (`| head`) is no error.
+    pub fn result<R: Report + Serialize>(self, report: &R) -> Result<()> {
+        let cannot = |error: &dyn std::error::Error| Failure::new("cannot write the result to stdout", error);
+        let mut text = if self.json {
+            pretty(&serde_json::to_value(report).map_err(|error| cannot(&error))?)
+        } else {
+            plain_lines(&report.text(width()))
+        };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(cannot(&error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How wide tables may be; `None` where nobody looks at them on a screen.
+fn width() -> Option<usize> {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    io::stdout().is_terminal().then(|| columns.unwrap_or(TERMINAL_WIDTH))
+}

@@ -1,0 +1,158 @@
+//! What `simplify` reports.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Report;
+use super::diff::outputs_table;
+use super::number::{bytes, change, count, short};
+use super::summary::Summary;
+use super::table::{Align, Table, wrap};
+use crate::samples::{OutputDifference, SamplesReport};
+
+/// What became of a network.
+#[derive(Debug, Serialize)]
+pub struct SimplifyReport {
+    /// `simplify`.
+    pub command: &'static str,
+    /// The network's file.
+    pub network: PathBuf,
+    /// The file that was written; absent if none was.
+    pub output: Option<PathBuf>,
+    /// What was done, and how often.
+    pub passes: Vec<PassReport>,
+    /// Parameters that were listed as inputs and are no more.
+    pub listed_inputs: Vec<String>,
+    /// Layers that lost channels.
+    pub layers: Vec<LayerReport>,
+    /// The network before.
+    pub before: Summary,
+    /// The network after.
+    pub after: Summary,
+    /// Version of the default operator set that was written.
+    pub opset: Option<i64>,
+    /// The version that the file had, if it had to be raised.
+    pub opset_raised_from: Option<i64>,
+    /// How far apart the outputs are; absent if that was not asked for.
+    pub check: Option<Check>,
+}
+
+/// A kind of change.
+#[derive(Debug, Serialize)]
+pub struct PassReport {
+    /// What was changed.
+    pub what: String,
+    /// How often.
+    pub count: usize,
+}
+
+/// A comparison of outputs before and after.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// The inputs.
+    pub samples: SamplesReport,
+    /// How far apart the outputs are.
+    pub outputs: Vec<OutputDifference>,
+    /// Why they could not be compared.
+    pub not_compared: Option<String>,
+    /// Whether they differ by more than rounding explains.
+    pub suspicious: bool,
+}
+
+impl Report for SimplifyReport {
+    fn text(&self, width: Option<usize>) -> String {
+        let mut text = match &self.output {
+            Some(output) => format!("{} → {}\n", self.network.display(), output.display()),
+            None => format!("{} (nothing is written)\n", self.network.display()),
+        };
+        self.passes_text(&mut text, width);
+        text += &self.table_text(width);
+        if let Some(from) = self.opset_raised_from {
+            let to = self.opset.unwrap_or_default();
+            let _ = writeln!(text, "  The operator set had to be raised from {from} to {to}.");
+        }
+        if let Some(check) = &self.check {
+            check.text(&mut text, width);
+        }
+        text
+    }
+}
+
+impl SimplifyReport {
+    fn passes_text(&self, text: &mut String, width: Option<usize>) {
+        if self.passes.is_empty() {
+            *text += "\nNothing to simplify: no constants to fold, no identities, no channels without information.\n";
+            return;
+        }
+        *text += "\nChanges\n";
+        let most = self.passes.iter().map(|pass| count(pass.count as u64).len()).max().unwrap_or(0);
+        for pass in &self.passes {
+            let _ = writeln!(text, "  {:>most$}  {}", count(pass.count as u64), pass.what);
+        }
+        if !self.listed_inputs.is_empty() {
+            let names = wrap(&self.listed_inputs, 4, width.unwrap_or(100));
+            let _ = writeln!(text, "\nNo longer listed as inputs:\n{names}");
+        }
+    }
+
+    fn table_text(&self, width: Option<usize>) -> String {
+        let mut table = Table::new([
+            ("", Align::Left),
+            ("before", Align::Right),
+            ("after", Align::Right),
+            ("change", Align::Right),
+        ]);
+        let (before, after) = (&self.before, &self.after);
+        let mut row = |what: &str, show: fn(u64) -> String, before: u64, after: u64| {
+            table.row([what.to_owned(), show(before), show(after), change(before, after)]);
+        };
+        if let (Some(before), Some(after)) = (before.file_bytes, after.file_bytes) {
+            row("file", bytes, before, after);
+        }
+        row("nodes", count, before.nodes, after.nodes);
+        row("parameters", count, before.parameters, after.parameters);
+        row("parameters that are not 0", count, before.nonzero_parameters, after.nonzero_parameters);
+        row("MACs", short, before.macs, after.macs);
+        let peaks = before.peak_activation_bytes.zip(after.peak_activation_bytes);
+        if let Some((before, after)) = peaks {
+            row("peak of live activations", bytes, before, after);
+        }
+        let mut text = format!("\n{}", table.lines(width));
+        let paid_not: Vec<&str> = [
+            ("file", before.file_bytes.zip(after.file_bytes)),
+            ("number of parameters", Some((before.parameters, after.parameters))),
+            ("number of MACs", Some((before.macs, after.macs))),
+            ("peak of live activations", peaks),
+        ]
+        .into_iter()
+        .filter_map(|(what, figures)| figures.is_some_and(|(before, after)| after > before).then_some(what))
+        .collect();
+        if !paid_not.is_empty() {
+            let _ = writeln!(text, "  It did not pay for the {}: larger than before.", paid_not.join(" and the "));
+        } else if !self.passes.is_empty() && before.parameters == after.parameters && before.macs == after.macs {
+            text += "  Only the graph became simpler: parameters and MACs are as before.\n";
+        }
+        text
+    }
+}
+
+impl Check {
+    fn text(&self, text: &mut String, width: Option<usize>) {
+        if let Some(reason) = &self.not_compared {
+            let _ = writeln!(text, "\nOutputs before and after were not compared: {reason}");
+            return;
+        }
+        let _ = writeln!(text, "\nOutputs before and after, over {}", self.samples.text());
+        *text += &outputs_table(&self.outputs).lines(width);
+        if self.suspicious {
+            *text +=
+                "  Warning: they differ by more than rounding explains. Compare with --dead 0, and please report it.\n";
+        }
+    }
+}
+
+/// A layer that lost channels.
+#[derive(Debug, Serialize)]
+pub struct LayerReport {}
