@@ -84,7 +84,7 @@ fn check_outside(outside: &BTreeMap<String, String>, wrong: &mut Vec<String>) {
     let file = "outside_the_claim.txt";
     if std::env::var("UPDATE").is_ok() {
         let lines = outside.iter().map(|(name, reason)| format!("{name}: {reason}\n"));
-        let head = "# Official tests of operators that slimnet does not claim to evaluate. Written by UPDATE=1.\n";
+        let head = "# Official tests outside of what slimnet claims to evaluate, each with the operator or operator set that is. Written by\n# UPDATE=1.\n";
         std::fs::write(Path::new(LISTS).join(file), head.to_owned() + &lines.collect::<String>()).unwrap();
     }
     let expected = list(file);
