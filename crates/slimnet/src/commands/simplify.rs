@@ -2,13 +2,13 @@
 
 use slimnet_graph::Graph;
 use slimnet_graph::infer::infer_graph;
-use slimnet_graph::simplify::{SimplifyOptions, simplify};
+use slimnet_graph::simplify::{LayerChannels, SimplifyOptions, simplify};
 
 use crate::arguments::{Global, Simplify};
 use crate::console::Console;
 use crate::failure::{Failure, Outcome, Result};
 use crate::files;
-use crate::report::simplify::{Check, PassReport, SimplifyReport};
+use crate::report::simplify::{Check, LayerReport, PassReport, SimplifyReport};
 use crate::report::summary::Summary;
 use crate::samples::{Samples, compare_outputs};
 
@@ -45,7 +45,8 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
         output: output.map(Into::into),
         passes: changes.changes.iter().map(|(change, &count)| PassReport { what: change.to_string(), count }).collect(),
         listed_inputs: changes.listed_inputs,
-        layers: Vec::new(),
+        layers: changes.layers.iter().map(layer_report).collect(),
+        refusals: changes.refusals,
         before,
         after,
         opset: written.as_ref().map(|written| written.opset),
@@ -54,6 +55,18 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
     };
     console.result(&report)?;
     Ok(if report.check.as_ref().is_some_and(|check| check.suspicious) { Outcome::TargetMissed } else { Outcome::Done })
+}
+
+fn layer_report(layer: &LayerChannels) -> LayerReport {
+    LayerReport {
+        layer: layer.layer.clone(),
+        operator: layer.operator.clone(),
+        channels_before: layer.before,
+        channels_after: layer.after(),
+        unread: layer.unread,
+        zero: layer.zero,
+        constant: layer.constant,
+    }
 }
 
 /// Compares the outputs before and after on a few random inputs. That they cannot be computed is a result too: a network
