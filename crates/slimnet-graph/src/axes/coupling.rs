@@ -144,7 +144,8 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
     let rows = pass.labels.settle_rows();
     let mut names: HashMap<Label, GroupId> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
-    let mut shared: HashMap<usize, (Arc<[Label]>, Arc<[GroupId]>)> = HashMap::new();
+    // By place in memory, which the entry keeps alive.
+    let mut shared: HashMap<usize, Translated> = HashMap::new();
     let mut covers: Vec<Vec<AxisCover>> = vec![Vec::new(); graph.value_bound()];
     let mut translate = |pass: &mut Pass<'_>, labels: &Arc<[Label]>| -> Arc<[GroupId]> {
         let key = Arc::as_ptr(labels).cast::<Label>() as usize;
@@ -196,6 +197,9 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
     coupling.list_axes(graph);
     coupling
 }
+
+/// Labels and the groups that they are.
+type Translated = (Arc<[Label]>, Arc<[GroupId]>);
 
 /// Union-find over groups, for the axes that they form.
 struct Families(Vec<usize>);
@@ -355,62 +359,11 @@ impl Coupling {
             if frozen { f64::INFINITY } else { unit.iter().map(|&group| rank(group)).sum() }
         };
         for &block in &axis.blocks {
-            units = self.balanced(&self.blocks[block], units, &weight);
+            units = balanced(&self.blocks[block], units, &weight);
         }
         units.retain(|unit| unit.iter().all(|&group| self.frozen(group).is_none()) && self.row_fits(unit));
         units.sort_by(|a, b| weight(a).total_cmp(&weight(b)));
         units
-    }
-
-    /// Joins units until each takes equally much from every row of a block.
-    fn balanced(
-        &self,
-        block: &Block,
-        units: Vec<Vec<GroupId>>,
-        weight: &dyn Fn(&[GroupId]) -> f64,
-    ) -> Vec<Vec<GroupId>> {
-        let rows = block.groups.len() / block.inner;
-        let mut counts: HashMap<GroupId, Vec<usize>> = HashMap::new();
-        for (place, &group) in block.groups.iter().enumerate() {
-            counts.entry(group).or_insert_with(|| vec![0; rows])[place / block.inner] += 1;
-        }
-        let count = |unit: &[GroupId]| {
-            let mut sum = vec![0; rows];
-            for own in unit.iter().filter_map(|group| counts.get(group)) {
-                sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
-            }
-            sum
-        };
-        let mut result = Vec::new();
-        let mut single_rows: HashMap<usize, Vec<Vec<Vec<GroupId>>>> = HashMap::new();
-        let mut rest: Vec<GroupId> = Vec::new();
-        for unit in units {
-            let sum = count(&unit);
-            let hit: Vec<usize> = (0..rows).filter(|&row| sum[row] > 0).collect();
-            match hit[..] {
-                _ if sum.iter().all(|&own| own == sum[0]) => result.push(unit),
-                [row] => single_rows.entry(sum[row]).or_insert_with(|| vec![Vec::new(); rows])[row].push(unit),
-                _ => rest.extend(unit),
-            }
-        }
-        let mut multiplicities: Vec<_> = single_rows.into_iter().collect();
-        multiplicities.sort_unstable_by_key(|(multiplicity, _)| *multiplicity);
-        for (_, mut by_row) in multiplicities {
-            let common = by_row.iter().map(Vec::len).min().unwrap_or(0);
-            for row in &mut by_row {
-                row.sort_by(|a, b| weight(a).total_cmp(&weight(b)));
-            }
-            let mut rows: Vec<_> = by_row.into_iter().map(Vec::into_iter).collect();
-            for _ in 0..common {
-                result.push(rows.iter_mut().filter_map(Iterator::next).flatten().collect());
-            }
-            rest.extend(rows.into_iter().flatten().flatten());
-        }
-        // Whatever is left is, as a whole, equally much of every row.
-        if !rest.is_empty() {
-            result.push(rest);
-        }
-        result
     }
 
     /// Whether a unit with all that goes with it leaves the rows of every block equally long.
@@ -450,4 +403,50 @@ pub(super) fn rows_equal(block: &Block, removed: &BTreeSet<GroupId>) -> bool {
         let gone = row.iter().filter(|group| removed.contains(group)).count();
         gone == row.len() || *common.get_or_insert(gone) == gone
     })
+}
+
+/// Joins units until each takes equally much from every row of a block.
+fn balanced(block: &Block, units: Vec<Vec<GroupId>>, weight: &dyn Fn(&[GroupId]) -> f64) -> Vec<Vec<GroupId>> {
+    let rows = block.groups.len() / block.inner;
+    let mut counts: HashMap<GroupId, Vec<usize>> = HashMap::new();
+    for (place, &group) in block.groups.iter().enumerate() {
+        counts.entry(group).or_insert_with(|| vec![0; rows])[place / block.inner] += 1;
+    }
+    let count = |unit: &[GroupId]| {
+        let mut sum = vec![0; rows];
+        for own in unit.iter().filter_map(|group| counts.get(group)) {
+            sum.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
+        }
+        sum
+    };
+    let mut result = Vec::new();
+    let mut single_rows: HashMap<usize, Vec<Vec<Vec<GroupId>>>> = HashMap::new();
+    let mut rest: Vec<GroupId> = Vec::new();
+    for unit in units {
+        let sum = count(&unit);
+        let hit: Vec<usize> = (0..rows).filter(|&row| sum[row] > 0).collect();
+        match hit[..] {
+            _ if sum.iter().all(|&own| own == sum[0]) => result.push(unit),
+            [row] => single_rows.entry(sum[row]).or_insert_with(|| vec![Vec::new(); rows])[row].push(unit),
+            _ => rest.extend(unit),
+        }
+    }
+    let mut multiplicities: Vec<_> = single_rows.into_iter().collect();
+    multiplicities.sort_unstable_by_key(|(multiplicity, _)| *multiplicity);
+    for (_, mut by_row) in multiplicities {
+        let common = by_row.iter().map(Vec::len).min().unwrap_or(0);
+        for row in &mut by_row {
+            row.sort_by(|a, b| weight(a).total_cmp(&weight(b)));
+        }
+        let mut rows: Vec<_> = by_row.into_iter().map(Vec::into_iter).collect();
+        for _ in 0..common {
+            result.push(rows.iter_mut().filter_map(Iterator::next).flatten().collect());
+        }
+        rest.extend(rows.into_iter().flatten().flatten());
+    }
+    // Whatever is left is, as a whole, equally much of every row.
+    if !rest.is_empty() {
+        result.push(rest);
+    }
+    result
 }
