@@ -2,6 +2,7 @@
 
 use slimnet_graph::Graph;
 use slimnet_graph::infer::infer_graph;
+use slimnet_graph::onnx::write_bytes;
 use slimnet_graph::simplify::{LayerChannels, SimplifyOptions, simplify};
 
 use crate::arguments::{Global, Simplify};
@@ -25,7 +26,7 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
         files::check_output(output)?;
     }
     let original = files::read(&options.network)?;
-    let before = Summary::of(&original, Some(files::size(&options.network)?))?;
+    let before = Summary::of(&original, Some(files::size(&original, &options.network)?))?;
     let mut graph = original.clone();
     let cannot = |error: &dyn std::error::Error| Failure::new("cannot simplify", error).about(&options.network);
     let simplify_options =
@@ -36,7 +37,8 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
     let check = check(&original, &graph, options.check, global, console)?;
     let written = match output {
         Some(output) => Some(files::write(&graph, output)?),
-        None => None,
+        // How large the file would be; `None` if it does not fit in one.
+        None => write_bytes(&graph).ok().map(|(_, written)| written),
     };
     let after = Summary::of(&graph, written.as_ref().map(|written| written.bytes))?;
     let report = SimplifyReport {

@@ -9,7 +9,7 @@ use super::Report;
 use super::diff::outputs_table;
 use super::number::{bytes, change, count, short};
 use super::summary::Summary;
-use super::table::{Align, Table, wrap};
+use super::table::{Align, Table};
 use crate::samples::{OutputDifference, SamplesReport};
 
 /// What became of a network.
@@ -140,10 +140,6 @@ impl SimplifyReport {
         for refusal in &self.refusals {
             let _ = writeln!(text, "  Kept although it carries no information: {refusal}");
         }
-        if !self.listed_inputs.is_empty() {
-            let names = wrap(&self.listed_inputs, 4, width.unwrap_or(100));
-            let _ = writeln!(text, "\nNo longer listed as inputs:\n{names}");
-        }
     }
 
     fn table_text(&self, width: Option<usize>) -> String {
@@ -163,7 +159,8 @@ impl SimplifyReport {
         row("nodes", count, before.nodes, after.nodes);
         row("parameters", count, before.parameters, after.parameters);
         row("parameters that are not 0", count, before.nonzero_parameters, after.nonzero_parameters);
-        row("MACs", short, before.macs, after.macs);
+        let macs = if before.nodes_of_unknown_macs == 0 { "MACs" } else { "MACs, where they are known" };
+        row(macs, short, before.macs, after.macs);
         let peaks = before.peak_activation_bytes.zip(after.peak_activation_bytes);
         if let Some((before, after)) = peaks {
             row("peak of live activations", bytes, before, after);
