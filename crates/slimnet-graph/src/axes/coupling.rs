@@ -107,6 +107,7 @@ pub struct Coupling {
 pub fn couple(graph: &Graph, options: &CoupleOptions) -> Result<Coupling, GraphInferError> {
     let mut pass = Pass::new(graph, options, analyse(graph)?);
     for node in graph.schedule()? {
+        pass.note_dependence(node);
         pass.visit(node);
     }
     for &output in graph.outputs() {
