@@ -286,21 +286,19 @@ impl Reader {
             let key = first_output.clone().unwrap_or_default();
             self.graph.model.kept.devices.insert(key, std::mem::take(&mut node.device_configurations));
         }
-        let lifted = match self.why_kept(&node, &domain) {
-            Some(reason) => Err(NotLifted::Kept(reason)),
-            None => {
-                let attributes = Attributes::new(&node.attribute);
-                let source = Source {
-                    op_type: node.op_type(),
-                    attributes,
-                    inputs: inputs.clone(),
-                    outputs: &outputs,
-                    graph: &self.graph,
-                    sketch: &self.sketch,
-                    is_read: &|id| self.read.contains(self.graph.value(id).name.as_str()),
-                };
-                lift::lift(source, self.opset)
-            }
+        let lifted = if let Some(reason) = self.why_kept(&node, &domain) {
+            Err(NotLifted::Kept(reason))
+        } else {
+            let source = Source {
+                op_type: node.op_type(),
+                attributes: Attributes::new(&node.attribute),
+                inputs: inputs.clone(),
+                outputs: &outputs,
+                graph: &self.graph,
+                sketch: &self.sketch,
+                is_read: &|id| self.read.contains(self.graph.value(id).name.as_str()),
+            };
+            lift::lift(source, self.opset)
         };
         let lifted = match lifted {
             Ok(lifted) => lifted,
