@@ -1,7 +1,7 @@
 //! Feeds the ONNX reader with mutated networks: `slimnet-fuzz [--executions N] [--seed S] [--start N] [--keep FOLDER]`.
 //!
-//! An execution mutates a valid seed (its messages or its bytes), reads it, infers, writes and reads again. It fails if
-//! anything panics, if memory is taken beyond the file's size times a factor, if what was written cannot be read or is
+//! An execution mutates a valid seed (its messages or its bytes), reads it, infers, writes and reads again, also with other
+//! names and in another operator set. It fails if anything panics, if memory is taken beyond the file's size times a factor, if what was written cannot be read or is
 //! written otherwise the second time, or if it takes longer than ten seconds. Executions depend on the seed and their
 //! number alone: `--start N --executions 1` repeats one. Failures are printed and, with `--keep`, their files kept.
 
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message;
 use random::Random;
+use slimnet_graph::Graph;
 use slimnet_graph::infer::infer_graph;
 use slimnet_graph::onnx::{WriteError, read_bytes, write_bytes};
 
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
         EXECUTION.store(number, Relaxed);
         let mut random = Random::new(arguments.seed.wrapping_mul(0x1000_0001).wrapping_add(number << 20));
         let bytes = mutate::mutated(&seeds, &mut random);
-        counts.run(number, bytes, folder.path(), arguments.keep.as_deref());
+        counts.run(number, bytes, random, folder.path(), arguments.keep.as_deref());
         if counts.failures >= MOST_FAILURES {
             break;
         }
@@ -105,11 +106,12 @@ struct Counts {
 }
 
 impl Counts {
-    fn run(&mut self, number: u64, bytes: Vec<u8>, folder: &Path, keep: Option<&Path>) {
+    fn run(&mut self, number: u64, bytes: Vec<u8>, mut random: Random, folder: &Path, keep: Option<&Path>) {
         self.executions += 1;
         let allowed = bytes.len() * MEMORY_FACTOR + MEMORY_FREE;
         let copy = bytes.clone();
-        let (result, memory) = allocator::peak_of(|| catch_unwind(AssertUnwindSafe(|| execute(bytes, folder))));
+        let (result, memory) =
+            allocator::peak_of(|| catch_unwind(AssertUnwindSafe(|| execute(bytes, folder, &mut random))));
         self.memory = self.memory.max(memory);
         let failure = match result {
             Ok(Ok(outcome)) => {
@@ -140,7 +142,7 @@ enum Outcome {
 }
 
 /// Reads, infers, writes and reads again; an error is a fault of slimnet.
-fn execute(bytes: Vec<u8>, folder: &Path) -> Result<Outcome, String> {
+fn execute(bytes: Vec<u8>, folder: &Path, random: &mut Random) -> Result<Outcome, String> {
     let Ok(mut graph) = read_bytes(bytes.into(), Some(folder)) else { return Ok(Outcome::Refused) };
     let first = match write_bytes(&graph) {
         Ok((first, _)) => first,
@@ -154,8 +156,28 @@ fn execute(bytes: Vec<u8>, folder: &Path) -> Result<Outcome, String> {
         let differ = first.iter().zip(&second).position(|(a, b)| a != b);
         return Err(format!("is written otherwise the second time, from byte {differ:?} on"));
     }
+    change(&mut graph, random)?;
     infer_graph(&mut graph).map_err(|error| format!("what was validated cannot be inferred: {error}"))?;
     Ok(Outcome::Written)
+}
+
+/// Gives values other names and asks for another operator set: what is then written must be readable too.
+fn change(graph: &mut Graph, random: &mut Random) -> Result<(), String> {
+    let mut changed = graph.clone();
+    let values: Vec<_> = changed.values().map(|(id, value)| (id, value.name.clone())).collect();
+    let other = random.pick(&values).map_or(String::new(), |(_, name)| name.clone());
+    for (id, name) in &values {
+        changed.rename(*id, &if random.once_in(2) { format!("{name}_renamed") } else { other.clone() });
+    }
+    let opset = 7 + random.below(22) as i64;
+    changed.model.opsets.iter_mut().filter(|(domain, _)| domain.is_empty()).for_each(|(_, version)| *version = opset);
+    let Ok((bytes, _)) = write_bytes(&changed) else { return Ok(()) };
+    // A node that is kept whole may mean something else in another operator set; then only no harm may come of it.
+    let kept = graph.nodes().any(|(_, node)| node.op.other().is_some());
+    match read_bytes(bytes.into(), None) {
+        Err(error) if !kept => Err(format!("after changes what was written is refused: {error}")),
+        _ => Ok(()),
+    }
 }
 
 /// Ends the process when an execution does not.

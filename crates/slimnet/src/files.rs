@@ -56,8 +56,12 @@ pub fn write(graph: &Graph, path: &Path) -> Result<Written> {
     onnx::write_file(graph, path).map_err(|error| Failure::new("cannot write the network", &error).about(path))
 }
 
-/// Size of a file in bytes.
-pub fn size(path: &Path) -> Result<u64> {
+/// Size of a network's file in bytes, external data included.
+pub fn size(graph: &Graph, path: &Path) -> Result<u64> {
     let size = fs::metadata(path).map(|facts| facts.len());
-    size.map_err(|error| Failure::new("cannot read the size of", &error).about(path))
+    let size = size.map_err(|error| Failure::new("cannot read the size of", &error).about(path))?;
+    let data: u64 =
+        graph.values().filter_map(|(_, value)| value.data.as_ref()).map(|data| data.byte_len() as u64).sum();
+    // A file that is smaller than its data has it elsewhere.
+    Ok(if size < data { size.saturating_add(data) } else { size })
 }

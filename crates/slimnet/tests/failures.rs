@@ -78,6 +78,14 @@ fn failure_leaves_the_output_whole() {
 }
 
 #[test]
+fn a_network_may_be_simplified_in_place() {
+    let folder = Folder::with_person_detector();
+    let before = fs::metadata(folder.path("person-detector.onnx")).unwrap().len();
+    folder.succeed("simplify person-detector.onnx -o person-detector.onnx --check 0");
+    assert!(fs::metadata(folder.path("person-detector.onnx")).unwrap().len() < before);
+}
+
+#[test]
 fn networks_that_cannot_be_compared() {
     let folder = Folder::new();
     folder.succeed("new lenet-5 -o a.onnx");

@@ -45,6 +45,32 @@ fn inspect() {
 }
 
 #[test]
+fn simplify() {
+    let folder = Folder::with_person_detector();
+    folder.snapshot("simplify", "simplify person-detector.onnx -o small.onnx --check 2");
+    folder.snapshot("simplify-json", "simplify person-detector.onnx -o small.onnx --check 1 --json");
+    folder.snapshot("simplify-nothing", "simplify small.onnx --dry-run --check 0");
+    folder.snapshot("inspect-simplified", "inspect small.onnx");
+}
+
+#[test]
+fn simplified_person_detector_is_small_and_equal() {
+    let folder = Folder::with_person_detector();
+    folder.succeed("simplify person-detector.onnx -o small.onnx --check 0");
+    let weights = |name| {
+        let graph = slimnet_graph::onnx::read_file(&folder.path(name)).unwrap();
+        let floats = graph.values().filter_map(|(_, value)| value.data.clone()).filter(|data| data.rank() >= 2);
+        floats.map(|data| data.len()).sum::<usize>()
+    };
+    assert_eq!(weights("person-detector.onnx"), 208_112);
+    assert!(weights("small.onnx") <= 30_000, "{}", weights("small.onnx"));
+    assert!(std::fs::metadata(folder.path("small.onnx")).unwrap().len() <= 135_000);
+    let diff = "diff person-detector.onnx small.onnx --samples 3 --range 0,1 --tolerance 1e-6 --json";
+    let diff: serde_json::Value = serde_json::from_str(&folder.succeed(diff)).unwrap();
+    assert_eq!(diff["within_tolerance"], true);
+}
+
+#[test]
 fn diff() {
     let folder = Folder::new();
     folder.succeed("new lenet-300-100 -o a.onnx --seed 1");

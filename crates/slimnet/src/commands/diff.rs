@@ -160,11 +160,12 @@ fn input_changes(first: (&Graph, graph::NodeId), second: (&Graph, graph::NodeId)
                 add.map_err(|error| Failure::new(&format!("cannot compare the values of {name:?}"), &error))?;
                 changes.push(Change::Values { name, difference });
             }
-            _ => {
+            (before_data, after_data) => {
+                let is_constant_now = before_data.is_none() && after_data.is_some() && a.is_some();
                 let text = |value: Option<&slimnet_graph::Value>| value.map(|value| value.name.clone());
                 let (before, after) = (text(a), text(b));
-                if before != after {
-                    changes.push(Change::Source { slot, before, after });
+                if before != after || is_constant_now {
+                    changes.push(Change::Source { slot, before, after, is_constant_now });
                 }
             }
         }

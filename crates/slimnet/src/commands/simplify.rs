@@ -2,13 +2,14 @@
 
 use slimnet_graph::Graph;
 use slimnet_graph::infer::infer_graph;
-use slimnet_graph::simplify::{SimplifyOptions, simplify};
+use slimnet_graph::onnx::write_bytes;
+use slimnet_graph::simplify::{LayerChannels, SimplifyOptions, simplify};
 
 use crate::arguments::{Global, Simplify};
 use crate::console::Console;
 use crate::failure::{Failure, Outcome, Result};
 use crate::files;
-use crate::report::simplify::{Check, PassReport, SimplifyReport};
+use crate::report::simplify::{Check, LayerReport, PassReport, SimplifyReport};
 use crate::report::summary::Summary;
 use crate::samples::{Samples, compare_outputs};
 
@@ -25,7 +26,7 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
         files::check_output(output)?;
     }
     let original = files::read(&options.network)?;
-    let before = Summary::of(&original, Some(files::size(&options.network)?))?;
+    let before = Summary::of(&original, Some(files::size(&original, &options.network)?))?;
     let mut graph = original.clone();
     let cannot = |error: &dyn std::error::Error| Failure::new("cannot simplify", error).about(&options.network);
     let simplify_options =
@@ -36,7 +37,8 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
     let check = check(&original, &graph, options.check, global, console)?;
     let written = match output {
         Some(output) => Some(files::write(&graph, output)?),
-        None => None,
+        // How large the file would be; `None` if it does not fit in one.
+        None => write_bytes(&graph).ok().map(|(_, written)| written),
     };
     let after = Summary::of(&graph, written.as_ref().map(|written| written.bytes))?;
     let report = SimplifyReport {
@@ -45,7 +47,8 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
         output: output.map(Into::into),
         passes: changes.changes.iter().map(|(change, &count)| PassReport { what: change.to_string(), count }).collect(),
         listed_inputs: changes.listed_inputs,
-        layers: Vec::new(),
+        layers: changes.layers.iter().map(layer_report).collect(),
+        refusals: changes.refusals,
         before,
         after,
         opset: written.as_ref().map(|written| written.opset),
@@ -54,6 +57,18 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
     };
     console.result(&report)?;
     Ok(if report.check.as_ref().is_some_and(|check| check.suspicious) { Outcome::TargetMissed } else { Outcome::Done })
+}
+
+fn layer_report(layer: &LayerChannels) -> LayerReport {
+    LayerReport {
+        layer: layer.layer.clone(),
+        operator: layer.operator.clone(),
+        channels_before: layer.before,
+        channels_after: layer.after(),
+        unread: layer.unread,
+        zero: layer.zero,
+        constant: layer.constant,
+    }
 }
 
 /// Compares the outputs before and after on a few random inputs. That they cannot be computed is a result too: a network

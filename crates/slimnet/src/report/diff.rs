@@ -1,5 +1,6 @@
 //! What `diff` reports.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -110,6 +111,8 @@ pub enum Change {
         before: Option<String>,
         /// Name of the value in the second network.
         after: Option<String>,
+        /// Whether the second network holds the value's data, which the first computes.
+        is_constant_now: bool,
     },
 }
 
@@ -128,7 +131,10 @@ impl Change {
                 }
                 text
             }
-            Self::Source { slot, before, after } => {
+            Self::Source { slot, after: Some(after), is_constant_now: true, .. } => {
+                format!("input {slot}: now the constant {after}")
+            }
+            Self::Source { slot, before, after, .. } => {
                 let name = |name: &Option<String>| name.clone().unwrap_or_else(|| "nothing".to_owned());
                 format!("input {slot}: {} → {}", name(before), name(after))
             }
@@ -166,14 +172,25 @@ impl Report for DiffReport {
         if !table.is_empty() {
             text += &table.lines(width);
         }
-        for (what, names) in [("added", &layers.added), ("removed", &layers.removed)] {
-            if !names.is_empty() {
-                let names: Vec<_> = names.iter().map(|layer| format!("{} {}", layer.operator, layer.name)).collect();
-                let _ = writeln!(text, "  {what}:\n{}", wrap(&names, 4, width.unwrap_or(100)));
+        for (what, layers) in [("added", &layers.added), ("removed", &layers.removed)] {
+            if !layers.is_empty() {
+                let _ = writeln!(text, "  {what}:\n{}", wrap(&names_or_counts(layers), 4, width.unwrap_or(100)));
             }
         }
         text
     }
+}
+
+/// Few layers by name, many by how often each operator is there.
+fn names_or_counts(layers: &[LayerName]) -> Vec<String> {
+    if layers.len() <= 12 {
+        return layers.iter().map(|layer| format!("{} {}", layer.operator, layer.name)).collect();
+    }
+    let mut operators: BTreeMap<&str, u64> = BTreeMap::new();
+    for layer in layers {
+        *operators.entry(&layer.operator).or_default() += 1;
+    }
+    operators.into_iter().map(|(operator, number)| format!("{} {operator}", count(number))).collect()
 }
 
 impl SamplesReport {

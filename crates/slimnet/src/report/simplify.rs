@@ -9,7 +9,7 @@ use super::Report;
 use super::diff::outputs_table;
 use super::number::{bytes, change, count, short};
 use super::summary::Summary;
-use super::table::{Align, Table, wrap};
+use super::table::{Align, Table};
 use crate::samples::{OutputDifference, SamplesReport};
 
 /// What became of a network.
@@ -27,6 +27,8 @@ pub struct SimplifyReport {
     pub listed_inputs: Vec<String>,
     /// Layers that lost channels.
     pub layers: Vec<LayerReport>,
+    /// Why some channels without information stay.
+    pub refusals: Vec<String>,
     /// The network before.
     pub before: Summary,
     /// The network after.
@@ -46,6 +48,25 @@ pub struct PassReport {
     pub what: String,
     /// How often.
     pub count: usize,
+}
+
+/// A layer that lost output channels.
+#[derive(Debug, Serialize)]
+pub struct LayerReport {
+    /// Its name.
+    pub layer: String,
+    /// Its operator.
+    pub operator: String,
+    /// Output channels before.
+    pub channels_before: usize,
+    /// Output channels after.
+    pub channels_after: usize,
+    /// Channels that went because nothing reads them.
+    pub unread: usize,
+    /// Channels that went because they are always 0.
+    pub zero: usize,
+    /// Channels that went because they are always the same number.
+    pub constant: usize,
 }
 
 /// A comparison of outputs before and after.
@@ -91,9 +112,33 @@ impl SimplifyReport {
         for pass in &self.passes {
             let _ = writeln!(text, "  {:>most$}  {}", count(pass.count as u64), pass.what);
         }
-        if !self.listed_inputs.is_empty() {
-            let names = wrap(&self.listed_inputs, 4, width.unwrap_or(100));
-            let _ = writeln!(text, "\nNo longer listed as inputs:\n{names}");
+        let mut table = Table::new([
+            ("layer", Align::Left),
+            ("operator", Align::Left),
+            ("channels", Align::Right),
+            ("left", Align::Right),
+            ("unread", Align::Right),
+            ("always 0", Align::Right),
+            ("constant", Align::Right),
+        ]);
+        let some = |number: usize| if number == 0 { String::new() } else { count(number as u64) };
+        for layer in &self.layers {
+            table.row([
+                layer.layer.clone(),
+                layer.operator.clone(),
+                count(layer.channels_before as u64),
+                count(layer.channels_after as u64),
+                some(layer.unread),
+                some(layer.zero),
+                some(layer.constant),
+            ]);
+        }
+        if !table.is_empty() {
+            *text += "\nChannels that carried no information\n";
+            *text += &table.lines(width);
+        }
+        for refusal in &self.refusals {
+            let _ = writeln!(text, "  Kept although it carries no information: {refusal}");
         }
     }
 
@@ -114,7 +159,8 @@ impl SimplifyReport {
         row("nodes", count, before.nodes, after.nodes);
         row("parameters", count, before.parameters, after.parameters);
         row("parameters that are not 0", count, before.nonzero_parameters, after.nonzero_parameters);
-        row("MACs", short, before.macs, after.macs);
+        let macs = if before.nodes_of_unknown_macs == 0 { "MACs" } else { "MACs, where they are known" };
+        row(macs, short, before.macs, after.macs);
         let peaks = before.peak_activation_bytes.zip(after.peak_activation_bytes);
         if let Some((before, after)) = peaks {
             row("peak of live activations", bytes, before, after);
@@ -152,7 +198,3 @@ impl Check {
         }
     }
 }
-
-/// A layer that lost channels.
-#[derive(Debug, Serialize)]
-pub struct LayerReport {}

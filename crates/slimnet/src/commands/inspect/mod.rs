@@ -37,7 +37,7 @@ pub fn run(options: &Inspect, console: Console) -> Result<Outcome> {
         outputs: ports(&graph, graph.outputs()),
         layers: layers(&graph, &cost, &names, &axes),
         roles: count_roles(&graph),
-        totals: Summary::sum(&graph, &cost, Some(files::size(&options.network)?)),
+        totals: Summary::sum(&graph, &cost, Some(files::size(&graph, &options.network)?)),
         counted_as_one: names_of_lengths(&graph),
         axes: axes.removable(),
         reachable_parameters: axes.reachable_parameters(),
