@@ -8,7 +8,7 @@ use std::time::Instant;
 use onnx_common::*;
 use prost::Message;
 use slimnet_graph::onnx::proto::tensor_proto::{DataLocation, Segment};
-use slimnet_graph::onnx::proto::{ModelProto, NodeProto, TensorProto};
+use slimnet_graph::onnx::proto::{ModelProto, NodeProto, TensorProto, TypeProto, type_proto};
 use slimnet_graph::onnx::{read_bytes, read_file, write_bytes};
 
 /// A small valid model that uses a little of everything.
@@ -191,6 +191,18 @@ fn shapes_that_lie() {
     assert!(lying(vec![info("y", INT64, &["2", "3"])]).contains("\"y\""));
     assert!(lying(vec![info("y", FLOAT, &["2", "-3"])]).contains("dimension 1: expected a length"));
     assert!(lying(vec![info("y", 99, &["2", "3"])]).contains("element type"));
+    // Found by fuzzing: an input that is a sequence, and a tensor too.
+    let mut sequence = info("x", FLOAT, &["2"]);
+    sequence.r#type = Some(TypeProto {
+        value: Some(type_proto::Value::SequenceType(Box::new(type_proto::Sequence {
+            elem_type: sequence.r#type.map(Box::new),
+        }))),
+        ..TypeProto::default()
+    });
+    let mut proto = graph(vec![node("SequenceAt", &["x", "x"], &["y"])], vec![], vec![sequence], &["y"]);
+    proto.value_info = vec![info("x", FLOAT, &["2"])];
+    let message = refusal(&model(17, proto));
+    assert!(message.contains("expected that of another declaration, no tensor, found float32[2]"), "{message}");
     let inputs = vec![info("x", FLOAT, &["2"]), info("w", FLOAT, &["5"])];
     let proto =
         graph(vec![node("Add", &["x", "w"], &["y"])], vec![floats_tensor("w", &[2], &[1.0; 2])], inputs, &["y"]);

@@ -139,6 +139,14 @@ fn old_softmax_takes_all_later_axes_together() {
     assert_eq!(default.nodes().count(), 4, "the default axis 1 is not the last of three");
 }
 
+fn graph_of(
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+    inputs: Vec<ValueInfoProto>,
+) -> slimnet_graph::onnx::proto::GraphProto {
+    graph(nodes, initializers, inputs, &["y"])
+}
+
 fn graph_of_unknown_rank(nodes: Vec<NodeProto>) -> slimnet_graph::onnx::proto::GraphProto {
     let shape: ValueInfoProto = info("s", INT64, &["R"]);
     graph(nodes, vec![], vec![info("x", FLOAT, &["24"]), shape], &["y"])
@@ -175,6 +183,13 @@ fn old_images_are_resized_asymmetrically() {
     let initializers = vec![floats_tensor("e", &[0], &[]), ints_tensor("n", &[2], &[1, 6])];
     let graph = returns(11, &["1", "3"], vec![sized], initializers);
     assert_eq!(graph.nodes().next().unwrap().1.inputs().iter().flatten().count(), 2);
+    // Found by fuzzing: where the file's own empty tensor cannot be used again, one is made for both.
+    let inputs = vec![info("x", FLOAT, &["1", "3"]), info("e", FLOAT, &["0"])];
+    let sized = node("Resize", &["x", "", "", "n"], &["y"]);
+    let sized = graph_of(vec![sized], vec![ints_tensor("n", &[2], &[1, 6])], inputs);
+    let model = written(&read(&model(11, sized)).unwrap());
+    assert_eq!(model.graph.as_ref().unwrap().node[0].input, ["x", "y_empty", "y_empty", "n"]);
+    assert_eq!(round_trip(&model), model);
     let for_nn = with(
         node("Resize", &["x", "e", "s"], &["y"]),
         vec![string("coordinate_transformation_mode", "tf_half_pixel_for_nn")],

@@ -16,7 +16,7 @@ pub struct ReadError {
     pub file: Option<PathBuf>,
     /// What is wrong with it.
     #[source]
-    pub problem: ReadProblem,
+    pub problem: Box<ReadProblem>,
 }
 
 impl fmt::Display for ReadError {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::error::{ExternalProblem, ReadProblem};
 use super::memory_map;
 use super::proto::tensor_proto::DataLocation;
-use super::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto};
+use super::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto, StringStringEntryProto, TensorProto};
 
 /// The files beside a network that its tensors may lie in, each opened once.
 pub(super) struct ExternalFiles {
@@ -113,5 +113,5 @@ impl ExternalFiles {
 }
 
 fn entry<'a>(tensor: &'a TensorProto, key: &str) -> Option<&'a str> {
-    tensor.external_data.iter().find(|entry| entry.key() == key).map(|entry| entry.value())
+    tensor.external_data.iter().find(|entry| entry.key() == key).map(StringStringEntryProto::value)
 }

@@ -29,7 +29,7 @@ pub fn read_file(path: &Path) -> Result<Graph, ReadError> {
     memory_map::read(path)
         .map_err(ReadProblem::Io)
         .and_then(|bytes| read(bytes, Some(directory)))
-        .map_err(|problem| ReadError { file: Some(path.to_owned()), problem })
+        .map_err(|problem| ReadError { file: Some(path.to_owned()), problem: Box::new(problem) })
 }
 
 /// Reads a network from the bytes of a file. Its weights are slices of them; external data is looked for in
@@ -38,7 +38,7 @@ pub fn read_file(path: &Path) -> Result<Graph, ReadError> {
 /// # Errors
 /// If the bytes hold no valid network; the message says where and what to do.
 pub fn read_bytes(bytes: Bytes, external_dir: Option<&Path>) -> Result<Graph, ReadError> {
-    read(bytes, external_dir).map_err(|problem| ReadError { file: None, problem })
+    read(bytes, external_dir).map_err(|problem| ReadError { file: None, problem: Box::new(problem) })
 }
 
 fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
@@ -286,21 +286,19 @@ impl Reader {
             let key = first_output.clone().unwrap_or_default();
             self.graph.model.kept.devices.insert(key, std::mem::take(&mut node.device_configurations));
         }
-        let lifted = match self.why_kept(&node, &domain) {
-            Some(reason) => Err(NotLifted::Kept(reason)),
-            None => {
-                let attributes = Attributes::new(&node.attribute);
-                let source = Source {
-                    op_type: node.op_type(),
-                    attributes,
-                    inputs: inputs.clone(),
-                    outputs: &outputs,
-                    graph: &self.graph,
-                    sketch: &self.sketch,
-                    is_read: &|id| self.read.contains(self.graph.value(id).name.as_str()),
-                };
-                lift::lift(source, self.opset)
-            }
+        let lifted = if let Some(reason) = self.why_kept(&node, &domain) {
+            Err(NotLifted::Kept(reason))
+        } else {
+            let source = Source {
+                op_type: node.op_type(),
+                attributes: Attributes::new(&node.attribute),
+                inputs: inputs.clone(),
+                outputs: &outputs,
+                graph: &self.graph,
+                sketch: &self.sketch,
+                is_read: &|id| self.read.contains(self.graph.value(id).name.as_str()),
+            };
+            lift::lift(source, self.opset)
         };
         let lifted = match lifted {
             Ok(lifted) => lifted,

@@ -2,6 +2,7 @@
 
 use crate::tensor::ElementType;
 
+#[allow(clippy::unreadable_literal)] // bit masks
 #[rustfmt::skip]
 #[path = "generated/schemas.rs"]
 mod schemas;

@@ -21,7 +21,9 @@ impl Sketch {
         let is_empty = |value: &Value| !value.is_input() && value.data.as_ref().is_some_and(empty);
         let empty_vector = graph.values().find(|(_, value)| is_empty(value)).map(|(id, _)| id);
         let mut sketch = Self { empty_vector, ..Self::default() };
-        order.iter().for_each(|&id| sketch.add(graph, id));
+        for &id in order {
+            sketch.add(graph, id);
+        }
         sketch
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto};
+use super::proto::{AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto};
 
 /// Names of the outer graph that the subgraphs of these attributes read, in alphabetical order.
 pub(super) fn captures(attributes: &[AttributeProto]) -> Vec<String> {
@@ -23,7 +23,7 @@ fn graphs(attributes: &[AttributeProto]) -> impl Iterator<Item = &GraphProto> {
 }
 
 fn free_names(graph: &GraphProto) -> BTreeSet<&str> {
-    let mut free: BTreeSet<&str> = graph.output.iter().map(|output| output.name()).collect();
+    let mut free: BTreeSet<&str> = graph.output.iter().map(ValueInfoProto::name).collect();
     for node in &graph.node {
         free.extend(node.input.iter().map(String::as_str));
         graphs(&node.attribute).for_each(|inner| free.extend(free_names(inner)));
@@ -34,8 +34,8 @@ fn free_names(graph: &GraphProto) -> BTreeSet<&str> {
 }
 
 fn defined_names(graph: &GraphProto) -> impl Iterator<Item = &str> {
-    let inputs = graph.input.iter().map(|input| input.name());
-    let initializers = graph.initializer.iter().map(|tensor| tensor.name());
+    let inputs = graph.input.iter().map(ValueInfoProto::name);
+    let initializers = graph.initializer.iter().map(TensorProto::name);
     let outputs = graph.node.iter().flat_map(|node| node.output.iter().map(String::as_str));
     inputs.chain(initializers).chain(graph.sparse_initializer.iter().map(sparse_name)).chain(outputs)
 }
@@ -67,7 +67,8 @@ fn rename_graph(graph: &mut GraphProto, outer: &HashMap<String, String>) {
     let mut names = outer.clone();
     names.retain(|old, _| !defined.contains(old));
     for name in defined.iter().filter(|name| targets.contains(name)) {
-        let fresh = (1usize..)
+        // Among so many numbers there is one that is free.
+        let fresh = (0..=defined.len() + targets.len())
             .map(|number| format!("{name}_inner{number}"))
             .find(|fresh| !defined.contains(fresh) && !targets.contains(fresh))
             .unwrap_or_default();

@@ -4,7 +4,7 @@ use super::error::ReadProblem;
 use super::proto::tensor_shape_proto::{Dimension, dimension};
 use super::proto::type_proto::{self, Tensor as TensorType};
 use super::proto::{TensorShapeProto, TypeProto};
-use crate::graph::{Dim, Shape, Value};
+use crate::graph::{Dim, Shape, Value, display_shape};
 use crate::tensor::ElementType;
 
 /// What a file says of a value's type.
@@ -23,7 +23,7 @@ pub(super) fn read(name: &str, proto: &TypeProto) -> Result<Described, ReadProbl
     let code = tensor.elem_type();
     let element_type = ElementType::from_onnx(code);
     if element_type.is_none() && code != 0 {
-        return Err(wrong(name, "element type", "one that ONNX defines (1 to 26)", code));
+        return Err(wrong(name, "element type", "one that ONNX defines (1 to 26)", &code));
     }
     let read_dim = |(axis, dim): (usize, &Dimension)| read_dim(name, axis, dim);
     let read_shape = |shape: &TensorShapeProto| shape.dim.iter().enumerate().map(read_dim).collect();
@@ -48,7 +48,7 @@ fn read_dim(name: &str, axis: usize, proto: &Dimension) -> Result<Dim, ReadProbl
     })
 }
 
-fn wrong(name: &str, what: &str, expected: &str, found: impl ToString) -> ReadProblem {
+fn wrong(name: &str, what: &str, expected: &str, found: &dyn ToString) -> ReadProblem {
     ReadProblem::Value {
         name: name.to_owned(),
         what: what.to_owned(),
@@ -57,30 +57,44 @@ fn wrong(name: &str, what: &str, expected: &str, found: impl ToString) -> ReadPr
     }
 }
 
-/// Takes over what the file says of a value's type where nothing is known yet; data must agree with it.
+/// Takes over what the file says of a value's type; it must agree with the data, and with what it said before.
 pub(super) fn describe(value: &mut Value, described: Described) -> Result<(), ReadProblem> {
+    let agrees = |(own, other): (&Dim, &Dim)| own == other || own.constant().is_none() || other.constant().is_none();
+    let shapes_agree = match (&value.shape, &described.shape) {
+        (Some(own), Some(other)) => own.len() == other.len() && own.iter().zip(other).all(agrees),
+        _ => true,
+    };
+    let types_agree = match (value.element_type, described.element_type) {
+        (Some(own), Some(other)) => own == other,
+        _ => true,
+    };
+    let is_tensor =
+        |element_type: Option<ElementType>, shape: &Option<Shape>| element_type.is_some() || shape.is_some();
+    let kinds_agree = match (&value.other_type, &described.other) {
+        (Some(own), Some(other)) => own == other,
+        (Some(_), None) => !is_tensor(described.element_type, &described.shape),
+        (None, Some(_)) => !is_tensor(value.element_type, &value.shape),
+        (None, None) => true,
+    };
     let Described { element_type, shape, other } = described;
-    if let Some(data) = &value.data {
-        let fits = |shape: &Shape| {
-            let lengths = data.shape();
-            shape.len() == lengths.len()
-                && shape.iter().zip(lengths).all(|(dim, &length)| dim.constant().is_none_or(|dim| dim == length as i64))
-        };
-        if other.is_some()
-            || element_type.is_some_and(|element_type| element_type != data.element_type())
-            || !shape.as_ref().is_none_or(fits)
-        {
-            let type_name = element_type.map_or_else(|| "?".to_owned(), |element_type| element_type.to_string());
-            let shape = shape.map_or_else(|| "[?]".to_owned(), |shape| crate::graph::display_shape(&shape));
-            let expected = format!("that of its data, {}{:?}", data.element_type(), data.shape());
-            return Err(wrong(&value.name, "type", &expected, format!("{type_name}{shape}")));
-        }
-        return Ok(());
+    if !(shapes_agree && types_agree && kinds_agree) {
+        let source = if value.data.is_some() { "its data" } else { "another declaration" };
+        let own = in_words(value.element_type, value.shape.as_ref(), value.other_type.is_some());
+        let found = in_words(element_type, shape.as_ref(), other.is_some());
+        return Err(wrong(&value.name, "type", &format!("that of {source}, {own}"), &found));
     }
     value.element_type = value.element_type.or(element_type);
     value.shape = value.shape.take().or(shape);
     value.other_type = value.other_type.take().or(other);
     Ok(())
+}
+
+fn in_words(element_type: Option<ElementType>, shape: Option<&Shape>, is_other: bool) -> String {
+    if is_other {
+        return "no tensor".into();
+    }
+    let element_type = element_type.map_or_else(|| "?".into(), |element_type| element_type.to_string());
+    element_type + &shape.map_or_else(|| "[?]".into(), |shape| display_shape(shape))
 }
 
 /// The type of a value as files have it; `None` if nothing is known.

@@ -291,15 +291,21 @@ impl<'a> Writer<'a> {
         let output: Vec<String> = node.outputs().iter().map(name_of).collect();
         let first_output = output.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
         let mut input = Vec::with_capacity(lowered.inputs.len());
+        let mut made: Vec<(&str, String)> = Vec::new();
         for operand in lowered.inputs {
             input.push(match operand {
                 Input::Absent => String::new(),
                 Input::Value(id) => self.graph.value(id).name.clone(),
                 Input::Before(_) => String::new(),
                 Input::Constant(what, data) => {
-                    let name = self.fresh_name(&format!("{first_output}_{what}"));
-                    self.proto.initializer.push(tensor_to_proto(&name, &data));
-                    name
+                    // What has one name in a node is one value.
+                    let known = made.iter().find(|(known, _)| *known == what).map(|(_, name)| name.clone());
+                    known.unwrap_or_else(|| {
+                        let name = self.fresh_name(&format!("{first_output}_{what}"));
+                        self.proto.initializer.push(tensor_to_proto(&name, &data));
+                        made.push((what, name.clone()));
+                        name
+                    })
                 }
             });
         }

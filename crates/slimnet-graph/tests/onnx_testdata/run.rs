@@ -31,7 +31,7 @@ fn attempt(folder: &Path) -> Outcome {
     let graph = match onnx::read_file(&folder.join("model.onnx")) {
         Ok(graph) => graph,
         Err(error) => {
-            return match error.problem {
+            return match *error.problem {
                 ReadProblem::Opset { found } => Outcome::OutsideTheClaim(format!("operator set {found}")),
                 problem => Outcome::Failed(format!("reading: {problem}")),
             };

@@ -105,10 +105,8 @@ pub(super) fn asks_what_is_read(opset: i64) -> bool {
 pub(super) fn lift(node: Source<'_>, opset: i64) -> Result<Lifted, NotLifted> {
     let op_type = node.op_type;
     let Some(version) = schema::find(op_type, opset) else {
-        return kept(match schema::is_known(op_type) {
-            true => format!("operator {op_type} is not in operator set {opset}"),
-            false => format!("operator {op_type} is not known"),
-        });
+        let place = if schema::is_known(op_type) { format!("in operator set {opset}") } else { "known".into() };
+        return kept(format!("operator {op_type} is not {place}"));
     };
     check(&node, version, opset)?;
     let mut draft = Draft {
@@ -124,7 +122,7 @@ pub(super) fn lift(node: Source<'_>, opset: i64) -> Result<Lifted, NotLifted> {
         kept_outputs: node.outputs.len(),
     };
     for moved in schema::moved(op_type).filter(|moved| opset < moved.since) {
-        draft.to_input(moved.attribute, moved.slot, moved.form)?;
+        draft.move_to_input(moved.attribute, moved.slot, moved.form)?;
     }
     rules::apply(&mut draft, opset)?;
     draft.finish()
@@ -191,7 +189,7 @@ impl Draft<'_> {
         self.inputs[slot] = input;
     }
 
-    fn to_input(&mut self, attribute: &'static str, slot: usize, form: Form) -> Result<(), NotLifted> {
+    fn move_to_input(&mut self, attribute: &'static str, slot: usize, form: Form) -> Result<(), NotLifted> {
         let data = match form {
             Form::Ints => self.attributes.take::<Vec<i64>>(attribute)?.map(Tensor::vector),
             Form::Int => self.attributes.take::<i64>(attribute)?.map(|number| Tensor::vector(vec![number])),

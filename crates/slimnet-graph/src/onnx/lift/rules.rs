@@ -19,7 +19,8 @@ pub(super) fn apply(draft: &mut Draft<'_>, opset: i64) -> Result<(), NotLifted> 
         | "ReduceProd" | "ReduceSum" | "ReduceSumSquare"
             if opset < 18 =>
         {
-            reduce(draft)
+            reduce(draft);
+            Ok(())
         }
         "ConvTranspose" if opset < 11 => conv_transpose(draft),
         "Scatter" => {
@@ -28,7 +29,10 @@ pub(super) fn apply(draft: &mut Draft<'_>, opset: i64) -> Result<(), NotLifted> 
         }
         "Upsample" => upsample(draft),
         "Resize" if opset < 11 => resize_10(draft),
-        "Resize" => resize(draft),
+        "Resize" => {
+            resize(draft);
+            Ok(())
+        }
         "RoiAlign" if opset < 16 => {
             draft.attributes.put("coordinate_transformation_mode", &"output_half_pixel".to_owned());
             Ok(())
@@ -141,11 +145,10 @@ fn dropout(draft: &mut Draft<'_>) -> Result<(), NotLifted> {
 }
 
 /// No axes meant all axes.
-fn reduce(draft: &mut Draft<'_>) -> Result<(), NotLifted> {
+fn reduce(draft: &mut Draft<'_>) {
     if draft.data(1).is_some_and(Tensor::is_empty) && !draft.attributes.has("noop_with_empty_axes") {
         draft.inputs.truncate(1);
     }
-    Ok(())
 }
 
 /// Which side gets the odd element of a padding that is computed was defined the other way round.
@@ -190,13 +193,12 @@ fn resize_10(draft: &mut Draft<'_>) -> Result<(), NotLifted> {
 }
 
 /// Before operator set 13 what was not given had to be there and empty; some files still have it so.
-fn resize(draft: &mut Draft<'_>) -> Result<(), NotLifted> {
+fn resize(draft: &mut Draft<'_>) {
     for slot in [1, 2] {
         if draft.data(slot).is_some_and(Tensor::is_empty) {
             draft.set_input(slot, Input::Absent);
         }
     }
-    Ok(())
 }
 
 fn grid_sample(draft: &mut Draft<'_>) -> Result<(), NotLifted> {

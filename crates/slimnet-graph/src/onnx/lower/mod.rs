@@ -47,7 +47,7 @@ pub(super) fn lower(graph: &Graph, sketch: &Sketch, id: NodeId, opset: i64) -> R
     rules::apply(&mut draft, opset)?;
     let operator = draft.op_type.clone();
     for moved in schema::moved(&operator).filter(|moved| opset < moved.since) {
-        draft.to_attribute(moved)?;
+        draft.move_to_attribute(moved)?;
     }
     draft.finish(opset)
 }
@@ -109,7 +109,7 @@ impl Draft<'_> {
         self.inputs[slot] = input;
     }
 
-    fn to_attribute(&mut self, moved: &Moved) -> Result<(), String> {
+    fn move_to_attribute(&mut self, moved: &Moved) -> Result<(), String> {
         let name = moved.attribute;
         if !self.has(moved.slot) {
             return Ok(());

@@ -21,7 +21,10 @@ pub(super) fn apply(draft: &mut Draft<'_>, opset: i64) -> Rule {
     let op = draft.node.op.clone();
     match &op {
         Op::Softmax(kind, softmax) if opset < 13 => alone(draft, *kind, softmax.axis, opset),
-        Op::Reshape(_) if opset < 13 => softmax_of_flattened(draft),
+        Op::Reshape(_) if opset < 13 => {
+            softmax_of_flattened(draft);
+            Ok(())
+        }
         Op::BatchNormalization(_) if opset < 14 && draft.node.outputs().len() > 1 => {
             Err("training outputs differ before operator set 14".into())
         }
@@ -61,7 +64,7 @@ pub(super) fn apply(draft: &mut Draft<'_>, opset: i64) -> Rule {
             let many = |shape: &[Dim]| shape.iter().any(|dim| dim.known().is_some_and(|length| length != 1));
             let several = draft.shape(1).is_some_and(many);
             draft.attributes.discard("axis");
-            if !several { Ok(()) } else { Err("only one scale for all before operator set 13".into()) }
+            if several { Err("only one scale for all before operator set 13".into()) } else { Ok(()) }
         }
         _ => Ok(()),
     }
@@ -76,10 +79,10 @@ fn count_axes_from_the_front(draft: &mut Draft<'_>) -> Rule {
         _ => Err(format!("axis {axis} counts from the back of unknown many axes")),
     };
     let single = ["ArgMax", "ArgMin", "Compress", "Concat", "Flatten", "Split"];
-    if single.contains(&draft.op_type.as_str()) {
-        if let Ok(Some(axis)) = draft.attributes.clone().take::<i64>("axis") {
-            draft.attributes.put("axis", &front(axis, rank)?);
-        }
+    if single.contains(&draft.op_type.as_str())
+        && let Ok(Some(axis)) = draft.attributes.clone().take::<i64>("axis")
+    {
+        draft.attributes.put("axis", &front(axis, rank)?);
     }
     let slot = match draft.op_type.as_str() {
         "Squeeze" | "Unsqueeze" => 1,
@@ -117,16 +120,14 @@ fn alone(draft: &mut Draft<'_>, kind: SoftmaxKind, axis: i64, opset: i64) -> Rul
 }
 
 /// Recognises what lifting makes of an old softmax over several axes: `Reshape(Softmax(Flatten(x)), Shape(x))`.
-fn softmax_of_flattened(draft: &mut Draft<'_>) -> Rule {
-    let graph = draft.graph;
-    let Some(found) = find_flattened(graph, draft.node) else { return Ok(()) };
+fn softmax_of_flattened(draft: &mut Draft<'_>) {
+    let Some(found) = find_flattened(draft.graph, draft.node) else { return };
     let mut attributes = Attributes::default();
     attributes.put("axis", &found.axis);
-    draft.op_type = found.kind.name().to_owned();
+    draft.op_type = found.kind.name().into();
     draft.attributes = attributes;
     draft.inputs = vec![Input::Value(found.input)];
     draft.swallowed = found.nodes;
-    Ok(())
 }
 
 struct Flattened {
