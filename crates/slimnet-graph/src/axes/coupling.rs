@@ -86,6 +86,8 @@ struct Group {
     frozen: Option<ReasonId>,
     /// Groups that go with this one, if it stands for a whole row.
     members: Vec<GroupId>,
+    /// Groups that stand for a whole row of which this one is a member.
+    rows: Vec<GroupId>,
     slices: Vec<Slice>,
     axis: usize,
 }
@@ -188,7 +190,10 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
         else {
             continue;
         };
-        groups[row.index()].members.extend(members);
+        for member in members {
+            groups[row.index()].members.push(member);
+            groups[member.index()].rows.push(row);
+        }
     }
     let mut coupling = Coupling { groups, covers, blocks, axes: Vec::new(), reasons: pass.reasons };
     coupling.list_slices(graph);
@@ -333,25 +338,12 @@ impl Coupling {
         let mut all = groups.clone();
         let mut stack: Vec<GroupId> = groups.iter().copied().collect();
         while let Some(group) = stack.pop() {
-            stack.extend(self.members(group).iter().filter(|&&member| all.insert(member)));
+            let Group { members, rows, .. } = &self.groups[group.index()];
+            let whole = |row: &&GroupId| self.members(**row).iter().all(|member| all.contains(member));
+            let rows: Vec<GroupId> = rows.iter().filter(whole).copied().collect();
+            stack.extend(members.iter().copied().chain(rows).filter(|&next| all.insert(next)));
         }
-        loop {
-            let whole = self.groups().filter(|&row| {
-                let members = self.members(row);
-                !members.is_empty() && !all.contains(&row) && members.iter().all(|member| all.contains(member))
-            });
-            let found: Vec<GroupId> = whole.collect();
-            if found.is_empty() {
-                return all;
-            }
-            // A row may be a member of others that are thereby whole, or be tied to other rows.
-            let mut stack = found;
-            while let Some(group) = stack.pop() {
-                if all.insert(group) {
-                    stack.extend(self.members(group).iter().copied());
-                }
-            }
-        }
+        all
     }
 
     /// The smallest sets of groups of an axis that can be removed, each by itself or with any others of the list as long as
@@ -377,7 +369,10 @@ impl Coupling {
             return true;
         }
         let all = self.closure(&unit.iter().copied().collect());
-        all.iter().all(|&group| self.frozen(group).is_none()) && self.blocks.iter().all(|block| rows_equal(block, &all))
+        let axes: BTreeSet<usize> = all.iter().map(|&group| self.axis_of(group)).collect();
+        let mut blocks = axes.iter().flat_map(|&axis| &self.axes[axis].blocks);
+        all.iter().all(|&group| self.frozen(group).is_none())
+            && blocks.all(|&block| rows_equal(&self.blocks[block], &all))
     }
 
     /// The share of a graph's parameters that lie on at least one group that is not frozen.
