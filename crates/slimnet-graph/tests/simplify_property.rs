@@ -77,7 +77,8 @@ impl Generator {
         if map.size + 2 * pad < kernel {
             return map;
         }
-        let groups = if map.channels % 2 == 0 && channels % 2 == 0 && self.draw.chance(25) { 2 } else { 1 };
+        let groups =
+            if map.channels.is_multiple_of(2) && channels.is_multiple_of(2) && self.draw.chance(25) { 2 } else { 1 };
         self.conv_with(map, channels, groups, kernel, pad)
     }
 
@@ -174,7 +175,7 @@ impl Generator {
                 let gate = self.net.node(op("HardSigmoid"), &[gate.value]);
                 Map { value: self.net.plain("Mul", &[map.value, gate]), ..map }
             }
-            13 if map.channels % 2 == 0 => self.shuffle(map),
+            13 if map.channels.is_multiple_of(2) => self.shuffle(map),
             _ => {
                 let inputs = [map.value, self.ints(&[0, 0, 1, 0, 0, 0, 0, 1])];
                 Map { value: self.net.plain("Pad", &inputs), ..map }.cropped(self)
