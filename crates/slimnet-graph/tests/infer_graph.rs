@@ -216,7 +216,7 @@ fn time_is_linear() {
         assert_eq!(shape_of(&graph, last), "[N, 64]");
         start.elapsed()
     };
-    let limit = if cfg!(debug_assertions) { Duration::from_secs(10) } else { Duration::from_secs(1) };
+    let limit = if cfg!(debug_assertions) { Duration::from_secs(10) } else { Duration::from_secs(2) };
     let taken = seconds(100_000);
     assert!(taken < limit, "{taken:?}");
 }

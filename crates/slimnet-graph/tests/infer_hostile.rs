@@ -1,14 +1,15 @@
 //! No attribute, shape or content that a file can hold makes inference panic, whatever the operator.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use slimnet_graph::infer::{Inferred, Known, infer_op};
+use slimnet_graph::infer::{Inferred, Known, analyse, infer_op};
 use slimnet_graph::onnx::proto::attribute_proto::AttributeType;
 use slimnet_graph::onnx::proto::{AttributeProto, TensorProto};
 use slimnet_graph::ops::attribute::{AttributeError, Attributes};
-use slimnet_graph::{Dim, ElementType, Op, Tensor};
+use slimnet_graph::{Dim, ElementType, Graph, Op, Tensor};
 
 /// Every attribute that any operator has.
 const INTEGERS: &[&str] = &[
@@ -86,6 +87,17 @@ struct Input {
     data: Option<Tensor>,
 }
 
+impl Input {
+    fn known(&self) -> Known<'_> {
+        Known {
+            element_type: self.element_type,
+            shape: self.shape.as_deref(),
+            data: self.data.as_ref(),
+            contents: self.contents.as_deref(),
+        }
+    }
+}
+
 fn input() -> impl Strategy<Value = Option<Input>> {
     let common = prop::sample::select(vec![ElementType::F32, ElementType::I64]);
     let element_type = prop_oneof![4 => common, 1 => prop::sample::select(ElementType::ALL.to_vec())];
@@ -102,6 +114,23 @@ fn input() -> impl Strategy<Value = Option<Input>> {
     let real = any::<f32>().prop_map(|number| with_data(Tensor::scalar(number)));
     let reals = prop::collection::vec(any::<f32>(), 0..6).prop_map(|numbers| with_data(Tensor::vector(numbers)));
     prop::option::weighted(0.9, prop_oneof![6 => anything, 2 => listed, 2 => held, 1 => number, 1 => real, 1 => reals])
+}
+
+/// An input with small data.
+fn constant() -> impl Strategy<Value = Option<Input>> {
+    let shape =
+        prop::sample::select(vec![vec![], vec![1], vec![2], vec![4], vec![2, 2], vec![1, 3, 2], vec![0], vec![2, 0]]);
+    let element_type = prop_oneof![
+        6 => prop::sample::select(vec![ElementType::I64, ElementType::F32]),
+        2 => prop::sample::select(vec![ElementType::I32, ElementType::Bool, ElementType::I8, ElementType::U64]),
+    ];
+    let numbers = prop::collection::vec(hostile_integer(), 8);
+    let input = (shape, element_type, numbers).prop_map(|(shape, element_type, mut numbers)| {
+        numbers.truncate(shape.iter().product());
+        let numbers = numbers.into_iter().map(i128::from).collect();
+        with_data(Tensor::from_i128s(element_type, shape, numbers).unwrap())
+    });
+    prop::option::weighted(0.95, input)
 }
 
 fn with_data(data: Tensor) -> Input {
@@ -179,55 +208,71 @@ fn check_result(results: &[Inferred], outputs: usize) {
     }
 }
 
-#[test]
-fn inference_never_panics() {
-    let cases = if cfg!(debug_assertions) { 400 } else { 4000 };
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let case = (attributes(), prop::collection::vec(input(), 0..9), 0usize..4);
+/// Calls `check` with random operators, as many inputs as `input` gives, and a number of outputs.
+fn for_each_case(
+    cases: u32,
+    input: impl Strategy<Value = Option<Input>>,
+    mut check: impl FnMut(&'static str, &Op, &[Option<Input>], usize),
+) {
     let operators: Vec<_> = Op::known_types().into_iter().map(|op_type| (op_type, names_of(op_type))).collect();
-    let (mut accepted, mut refused) = (BTreeSet::new(), 0usize);
-    let mut check = |attributes: &[AttributeProto], inputs: &[Option<Input>], outputs: usize| {
+    let cases = if cfg!(debug_assertions) { cases } else { cases * 5 };
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let case = (attributes(), prop::collection::vec(input, 1..9), 0usize..4);
+    let check = RefCell::new(&mut check);
+    let result = runner.run(&case, |(attributes, inputs, outputs)| {
         for (op_type, names) in &operators {
-            let Some(op) = read(op_type, names, attributes) else { continue };
+            let Some(op) = read(op_type, names, &attributes) else { continue };
             // An operator with few inputs would otherwise be refused for their number alone.
             for count in 1..=inputs.len() {
-                let known: Vec<_> = inputs[..count]
-                    .iter()
-                    .map(|input| {
-                        input.as_ref().map(|input| Known {
-                            element_type: input.element_type,
-                            shape: input.shape.as_deref(),
-                            data: input.data.as_ref(),
-                            contents: input.contents.as_deref(),
-                        })
-                    })
-                    .collect();
-                let mut number = 0usize;
-                let mut fresh = || {
-                    number += 1;
-                    Dim::unknown(&number.to_string())
-                };
-                match infer_op(&op, &known, outputs, &mut fresh) {
-                    Ok(results) => {
-                        check_result(&results, outputs);
-                        accepted.insert(*op_type);
-                    }
-                    Err(error) => {
-                        assert!(!error.to_string().is_empty());
-                        refused += 1;
-                    }
-                }
+                (check.borrow_mut())(op_type, &op, &inputs[..count], outputs);
             }
         }
-    };
-    let shared = std::cell::RefCell::new(&mut check);
-    runner
-        .run(&case, |(attributes, inputs, outputs)| {
-            (shared.borrow_mut())(&attributes, &inputs, outputs);
-            Ok(())
-        })
-        .unwrap();
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[test]
+fn inference_never_panics() {
+    let (mut accepted, mut refused) = (BTreeSet::new(), 0usize);
+    for_each_case(400, input(), |op_type, op, inputs, outputs| {
+        let known: Vec<_> = inputs.iter().map(|input| input.as_ref().map(Input::known)).collect();
+        let mut number = 0usize;
+        let mut fresh = || {
+            number += 1;
+            Dim::unknown(&number.to_string())
+        };
+        match infer_op(op, &known, outputs, &mut fresh) {
+            Ok(results) => {
+                check_result(&results, outputs);
+                accepted.insert(op_type);
+            }
+            Err(error) => {
+                assert!(!error.to_string().is_empty());
+                refused += 1;
+            }
+        }
+    });
     // The generator must get past the first checks, or it proves nothing.
-    assert!(accepted.len() * 10 > operators.len() * 7, "only {accepted:?} were ever accepted");
+    let operators = Op::known_types().len();
+    assert!(accepted.len() * 10 > operators * 7, "only {accepted:?} were ever accepted");
     assert!(refused > 1000);
+}
+
+/// Over a graph, nodes that read data alone are evaluated too.
+#[test]
+fn inference_over_constants_never_panics() {
+    let mut computed = BTreeSet::new();
+    for_each_case(200, constant(), |op_type, op, inputs, outputs| {
+        let mut graph = Graph::new("one node");
+        let add = |input: &Input, graph: &mut Graph| graph.add_constant("data", input.data.clone().unwrap());
+        let inputs = inputs.iter().map(|input| input.as_ref().map(|input| add(input, &mut graph))).collect();
+        let outputs: Vec<_> = (0..outputs).map(|_| graph.add_intermediate("result")).collect();
+        graph.add_node("node", op.clone(), inputs, outputs.iter().copied().map(Some).collect()).unwrap();
+        if let Ok(inference) = analyse(&graph) {
+            let found = outputs.iter().any(|&output| inference.constant(output).is_some());
+            computed.extend(found.then_some(op_type));
+        }
+    });
+    assert!(computed.len() > 40, "only {computed:?} were ever computed");
 }

@@ -140,7 +140,7 @@ fn constant_nodes_of_every_form_become_data_and_return_in_place() {
             AttributeProto {
                 name: Some("sparse_value".into()),
                 r#type: Some(AttributeType::SparseTensor.into()),
-                sparse_tensor: Some(sparse("", &[2, 3], &[7.0, 8.0], &[2], &[1, 5])),
+                sparse_tensor: Some(Box::new(sparse("", &[2, 3], &[7.0, 8.0], &[2], &[1, 5]))),
                 ..AttributeProto::default()
             },
             Tensor::from_values(vec![2, 3], vec![0f32, 7.0, 0.0, 0.0, 0.0, 8.0]).unwrap(),

@@ -168,11 +168,8 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
     };
     for (value, state) in states {
         for (place, cover) in state.covers.into_iter().enumerate() {
-            let access = if pass.reads.contains(&cover.origin.unwrap_or((value, place))) {
-                Access::Reads
-            } else {
-                Access::Writes
-            };
+            let reads = cover.origins.iter().chain([&(value, place)]).any(|origin| pass.reads.contains(origin));
+            let access = if reads { Access::Reads } else { Access::Writes };
             let groups = translate(&mut pass, &cover.labels);
             covers[value.index()].push(AxisCover { axes: cover.axes, lengths: cover.lengths, groups, access });
         }
@@ -254,13 +251,20 @@ impl Coupling {
             self.axes[place].groups.push(GroupId(index as u32));
             self.groups[index].axis = place;
         }
+        let mut worths = vec![0; self.axes.len()];
         for (value, source) in graph.values() {
             for (place, cover) in self.covers[value.index()].iter().enumerate() {
                 let Some(first) = cover.groups.first() else { continue };
                 let axis = &mut self.axes[self.groups[first.index()].axis];
-                let parameter = |value: ValueId| graph.value(value).data.is_some();
-                let named = axis.covers.first().is_some_and(|(known, _)| parameter(*known));
-                if axis.covers.is_empty() || (!named && source.data.is_some()) {
+                // Best named after what writes it, else after what reads it, else after a value.
+                let worth = match (&source.data, cover.access) {
+                    (Some(_), Access::Writes) => 3,
+                    (Some(_), Access::Reads) => 2,
+                    (None, _) => 1,
+                };
+                let best = &mut worths[self.groups[first.index()].axis];
+                if worth > *best {
+                    *best = worth;
                     axis.name.clone_from(&source.name);
                     axis.covers.insert(0, (value, place));
                 } else {

@@ -7,6 +7,7 @@ use super::labels::{Label, Labels, ReasonId};
 use super::{CoupleOptions, Reason};
 use crate::graph::{Dim, Graph, NodeId, ValueId};
 use crate::infer::Inference;
+use crate::tensor::Tensor;
 
 /// Labels over a block of axes of one value, broadcast over the other axes.
 #[derive(Debug, Clone)]
@@ -17,8 +18,8 @@ pub(super) struct Cover {
     pub(super) lengths: Vec<usize>,
     /// One label for each place of the block, row by row.
     pub(super) labels: Arc<[Label]>,
-    /// The initializer whose cover this is, under an operator that only moves or rescales elements.
-    pub(super) origin: Option<(ValueId, usize)>,
+    /// The covers of initializers that this is, under operators that only move or combine initializers' elements.
+    pub(super) origins: Vec<(ValueId, usize)>,
 }
 
 impl Cover {
@@ -87,10 +88,16 @@ pub(super) struct Pass<'g> {
     pub(super) types: Inference,
     pub(super) reasons: Vec<Reason>,
     reason_ids: HashMap<Reason, ReasonId>,
+    /// How many labels shapes (not data) may still ask for: a file can claim lengths that it has no data for.
+    room: usize,
 }
+
+/// Labels that any graph may have beyond those of its parameters.
+const ROOM: usize = 1 << 24;
 
 impl<'g> Pass<'g> {
     pub(super) fn new(graph: &'g Graph, options: &'g CoupleOptions, types: Inference) -> Self {
+        let parameters = graph.values().filter_map(|(_, value)| value.data.as_ref()).map(Tensor::len).sum::<usize>();
         Self {
             graph,
             options,
@@ -101,6 +108,7 @@ impl<'g> Pass<'g> {
             types,
             reasons: Vec::new(),
             reason_ids: HashMap::new(),
+            room: parameters.saturating_mul(8).saturating_add(ROOM),
         }
     }
 
@@ -118,6 +126,13 @@ impl<'g> Pass<'g> {
     pub(super) fn because(&mut self, make: impl Fn(String) -> Reason, node: NodeId) -> ReasonId {
         let reason = make(self.graph.describe_node(node));
         self.reason(reason)
+    }
+
+    /// Whether there is room for so many labels, which is then taken.
+    pub(super) fn take_room(&mut self, count: usize) -> bool {
+        let left = self.room.checked_sub(count);
+        self.room = left.unwrap_or(self.room);
+        left.is_some()
     }
 
     // --- states ------------------------------------------------------------------------------------------------------
@@ -175,9 +190,9 @@ impl<'g> Pass<'g> {
             let Some(known) = &self.states[source.index()] else { continue };
             for (place, cover) in known.covers.iter().enumerate() {
                 let here = |&axis: &usize| state.origins.iter().position(|&own| own == Some((source, axis)));
-                let there = state.covers.iter().any(|own| own.origin == Some((source, place)));
+                let there = state.covers.iter().any(|own| own.origins.contains(&(source, place)));
                 if let (false, Some(axes)) = (there, cover.axes.iter().map(here).collect::<Option<Vec<_>>>()) {
-                    state.covers.push(Cover { axes, origin: Some((source, place)), ..cover.clone() });
+                    state.covers.push(Cover { axes, origins: vec![(source, place)], ..cover.clone() });
                 }
             }
         }
@@ -188,7 +203,7 @@ impl<'g> Pass<'g> {
         if self.labels.muted {
             for cover in &mut state.covers {
                 cover.labels = self.labels.fresh_axis(cover.labels.len());
-                cover.origin = None;
+                cover.origins.clear();
             }
         }
         self.states[value.index()] = Some(state);
@@ -210,8 +225,24 @@ impl<'g> Pass<'g> {
             }
             Axis::Covered => {
                 for cover in state.covers.iter().filter(|cover| cover.has(axis)) {
-                    self.labels.freeze_all(&cover.labels, reason);
+                    self.fix_within(cover, axis, reason);
                 }
+            }
+        }
+    }
+
+    /// No position of one axis of a cover may go by itself: of its outermost axis none at all, of others only with the
+    /// whole row that they are in.
+    pub(super) fn fix_within(&mut self, cover: &Cover, axis: usize, reason: ReasonId) {
+        let Some(place) = cover.axes.iter().position(|&own| own == axis) else { return };
+        let inner: usize = cover.lengths[place + 1..].iter().product();
+        if place == 0 {
+            let rows = self.labels.rows(&cover.labels, inner);
+            return self.labels.freeze_all(&rows, reason);
+        }
+        for row in cover.labels.chunks(cover.lengths[place] * inner) {
+            for (index, &label) in row.iter().enumerate() {
+                self.labels.unite(row[index % inner], label);
             }
         }
     }
@@ -250,14 +281,14 @@ impl<'g> Pass<'g> {
     pub(super) fn adopt(&mut self, state: &mut State, axes: &[usize], lengths: &[usize], labels: &Arc<[Label]>) {
         let labels = if self.labels.muted { self.labels.fresh_axis(labels.len()) } else { labels.clone() };
         let origins: Option<Vec<_>> = axes.iter().map(|&axis| state.origins[axis]).collect();
-        let mut cover = Cover { axes: axes.to_vec(), lengths: lengths.to_vec(), labels, origin: None };
+        let mut cover = Cover { axes: axes.to_vec(), lengths: lengths.to_vec(), labels, origins: Vec::new() };
         if let Some(origins) = origins
             && let Some(&(origin, _)) = origins.first()
             && origins.iter().all(|(other, _)| *other == origin)
             && let Some(source) = &mut self.states[origin.index()]
         {
             source.covers.push(Cover { axes: origins.iter().map(|(_, place)| *place).collect(), ..cover.clone() });
-            cover.origin = Some((origin, source.covers.len() - 1));
+            cover.origins = vec![(origin, source.covers.len() - 1)];
             for (_, place) in origins {
                 source.axes[place] = Axis::Covered;
             }
@@ -313,6 +344,12 @@ impl<'g> Pass<'g> {
     pub(super) fn tie(&mut self, state: &mut State, axis: usize, other: &Alone) {
         self.refresh(state);
         match (other, state.axes[axis], state.lengths[axis]) {
+            (Alone::Labels(labels), Axis::Free | Axis::Covered, Some(length)) if labels.len() != length => {
+                // Inference has refused this; should it not have, nothing may come of it.
+                let reason = self.reason(Reason::Single);
+                self.labels.freeze_all(labels, reason);
+                self.fix(state, axis, reason);
+            }
             (Alone::Labels(labels), Axis::Free, Some(length)) => self.adopt(state, &[axis], &[length], labels),
             (Alone::Labels(labels), Axis::Fixed(reason), _) => self.labels.freeze_all(labels, reason),
             (Alone::Labels(labels), ..) => {
@@ -321,17 +358,18 @@ impl<'g> Pass<'g> {
                 }
             }
             (Alone::Fixed(reason), ..) => {
-                // A free axis gets labels too, so that the parameter's slices are listed with the reason.
-                if let Alone::Labels(own) = self.alone(state, axis) {
-                    self.labels.freeze_all(&own, *reason);
+                if state.axes[axis] == Axis::Free {
+                    // It gets labels, so that the parameter's slices are listed with the reason.
+                    self.alone(state, axis);
                 }
+                self.fix(state, axis, *reason);
             }
         }
     }
 
     /// Notes that a reader contracts an axis: what it reads there are the slices of an initializer.
     pub(super) fn mark_reads(&mut self, state: &State, axis: usize) {
-        let origins = state.covers.iter().filter(|cover| cover.has(axis)).filter_map(|cover| cover.origin);
+        let origins = state.covers.iter().filter(|cover| cover.has(axis)).flat_map(|cover| &cover.origins).copied();
         self.reads.extend(origins);
     }
 
@@ -360,7 +398,7 @@ impl State {
         match (alone, self.lengths[axis]) {
             (Alone::Labels(labels), Some(length)) if labels.len() == length => {
                 let (axes, lengths) = (vec![axis], vec![length]);
-                self.covers.push(Cover { axes, lengths, labels: labels.clone(), origin: None });
+                self.covers.push(Cover { axes, lengths, labels: labels.clone(), origins: Vec::new() });
                 self.axes[axis] = Axis::Covered;
             }
             (Alone::Fixed(reason), _) => self.axes[axis] = Axis::Fixed(*reason),

@@ -3,7 +3,7 @@
 pub(super) mod moving;
 mod window;
 
-use self::moving::{Pool, axes_of, broadcast_picks, lengths, moved, separable, single, walk, zero};
+use self::moving::{Pool, axes_mask, axes_of, broadcast_picks, lengths, moved, separable, single, walk, zero};
 use super::broadcast::{around, broadcast_shape, expand as expand_values, resolve_axis, strides};
 use super::{Context, EvaluateError, invalid, unsupported};
 use crate::ops::Op;
@@ -88,24 +88,25 @@ fn flatten(op: &Flatten, context: &Context<'_>) -> Result<Tensor, EvaluateError>
 
 fn squeeze(context: &Context<'_>) -> Result<Tensor, EvaluateError> {
     let data = context.input(0)?;
-    let axes = match context.optional(1) {
-        Some(axes) => axes_of(&axes.to_i64s()?, data.rank())?,
-        None => (0..data.rank()).filter(|&axis| data.shape()[axis] == 1).collect(),
+    let removed = match context.optional(1) {
+        Some(axes) => axes_mask(&axes.to_i64s()?, data.rank())?,
+        None => data.shape().iter().map(|&length| length == 1).collect(),
     };
-    if let Some(axis) = axes.iter().find(|&&axis| data.shape()[axis] != 1) {
-        return Err(invalid(format!("axis {axis} of {:?} is not of length 1", data.shape())));
+    let axes = data.shape().iter().zip(removed);
+    if axes.clone().any(|(&length, removed)| removed && length != 1) {
+        return Err(invalid(format!("an axis of {:?} that is to go is not of length 1", data.shape())));
     }
-    let kept = data.shape().iter().enumerate().filter(|(axis, _)| !axes.contains(axis)).map(|(_, &length)| length);
+    let kept = axes.filter(|(_, removed)| !removed).map(|(&length, _)| length);
     Ok(data.reshaped(kept.collect())?)
 }
 
 fn unsqueeze(context: &Context<'_>) -> Result<Tensor, EvaluateError> {
     let data = context.input(0)?;
     let axes = context.input(1)?.to_i64s()?;
-    let axes = axes_of(&axes, data.rank().saturating_add(axes.len()))?;
+    let inserted = axes_mask(&axes, data.rank().saturating_add(axes.len()))?;
     let mut kept = data.shape().iter().copied();
-    let length = |axis| if axes.contains(&axis) { 1 } else { kept.next().unwrap_or(1) };
-    Ok(data.reshaped((0..data.rank() + axes.len()).map(length).collect())?)
+    let length = |inserted| if inserted { 1 } else { kept.next().unwrap_or(1) };
+    Ok(data.reshaped(inserted.into_iter().map(length).collect())?)
 }
 
 fn transpose(op: &Transpose, context: &Context<'_>) -> Result<Tensor, EvaluateError> {

@@ -166,7 +166,8 @@ pub(super) fn rms_normalization(op: &RmsNormalization, context: &Context<'_>) ->
         group.into_iter().map(|value| value * scale).collect()
     });
     scale_and_shift(context, &mut normalized)?;
-    Ok(vec![like(x, normalized)?])
+    // The scale, not the input, decides the type of the result.
+    Ok(vec![Tensor::from_f64s(context.input(1)?.element_type(), x.shape().to_vec(), normalized)?])
 }
 
 pub(super) fn mean_variance_normalization(op: &MeanVarianceNormalization, context: &Context<'_>) -> Results {

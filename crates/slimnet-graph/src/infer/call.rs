@@ -230,6 +230,9 @@ impl<'a> Call<'a> {
         if let Some(contents) = input.contents {
             return Some(Cow::Borrowed(contents));
         }
+        if self.length(slot) == Some(0) {
+            return Some(Cow::Borrowed(&[]));
+        }
         let data = input.data.filter(|data| data.rank() <= 1 && data.len() <= CONTENTS_LIMIT)?;
         let element_type = data.element_type();
         if !element_type.is_integer() && element_type != ElementType::Bool {

@@ -31,8 +31,15 @@ pub(super) fn keep_sound(result: &mut Inferred) {
     }
 }
 
+/// Most inputs whose contents are combined: an operator of any number of inputs must not cost the product of that and
+/// [`CONTENTS_LIMIT`].
+pub(super) const MOST_COMBINED: usize = 16;
+
 /// Combines the contents of several inputs element by element; those of one element serve for every place.
 pub(super) fn zip(call: &Call<'_>, slots: &[usize], combine: impl Fn(&[&Dim]) -> Option<Dim>) -> Option<Vec<Dim>> {
+    if slots.len() > MOST_COMBINED {
+        return None;
+    }
     let all: Vec<Cow<'_, [Dim]>> = slots.iter().map(|&slot| call.contents(slot)).collect::<Option<_>>()?;
     let length = all.iter().map(|contents| contents.len()).filter(|&length| length != 1).max().unwrap_or(1);
     if all.iter().any(|contents| contents.len() != 1 && contents.len() != length) {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::contents::MOST_COMBINED;
 use super::shapes::{certainly_differ, check_size};
 use super::{CONTENTS_LIMIT, InferError, Inferred, Known, infer_op};
 use crate::evaluate::evaluate_op;
@@ -103,6 +104,9 @@ impl Inference {
     }
 }
 
+/// Most inputs of a node that a message lists.
+const MOST_DESCRIBED: usize = 8;
+
 /// Infers the type of every value and writes nothing.
 ///
 /// # Errors
@@ -148,10 +152,14 @@ fn declared_type(value: &Value) -> Result<Inferred, GraphInferError> {
         let shape = data.shape().iter().map(|&length| Dim::from(length)).collect();
         return Ok(Inferred { element_type: Some(data.element_type()), shape: Some(shape), contents: None });
     }
-    if let Some(shape) = &value.shape {
-        check_size(shape, "shape").map_err(|error| GraphInferError::Value { value: value.name.clone(), error })?;
-    }
+    check_declared(value)?;
     Ok(Inferred { element_type: value.element_type, shape: value.shape.clone(), contents: None })
+}
+
+/// Checks that a tensor can have the shape that the file declares.
+fn check_declared(value: &Value) -> Result<(), GraphInferError> {
+    let Some(shape) = &value.shape else { return Ok(()) };
+    check_size(shape, "shape").map_err(|error| GraphInferError::Value { value: value.name.clone(), error })
 }
 
 fn infer_node(graph: &Graph, id: NodeId, inference: &mut Inference) -> Result<(), GraphInferError> {
@@ -167,7 +175,10 @@ fn infer_node(graph: &Graph, id: NodeId, inference: &mut Inference) -> Result<()
     let results = infer_op(&node.op, &inputs, node.outputs().len(), &mut fresh).map_err(|error| {
         let describe =
             |&input: &Option<ValueId>| input.map_or_else(|| "none".into(), |input| describe(graph, input, inference));
-        let inputs = node.inputs().iter().map(describe).collect::<Vec<_>>().join(", ");
+        let mut inputs = node.inputs().iter().take(MOST_DESCRIBED).map(describe).collect::<Vec<_>>().join(", ");
+        if node.inputs().len() > MOST_DESCRIBED {
+            inputs += " and more";
+        }
         GraphInferError::Node { node: graph.describe_node(id), inputs, error }
     })?;
     let mut constants = constant_results(&node.op, &inputs, &results).unwrap_or_default().into_iter();
@@ -182,6 +193,7 @@ fn infer_node(graph: &Graph, id: NodeId, inference: &mut Inference) -> Result<()
             computed.contents = None;
         }
         let value = graph.value(output);
+        check_declared(value)?;
         let joined = join(value, computed).map_err(|computed| GraphInferError::Contradiction {
             value: value.name.clone(),
             node: graph.describe_node(id),
@@ -206,7 +218,8 @@ fn constant_results(op: &Op, inputs: &[Option<Known<'_>>], results: &[Inferred])
         let shape = result.shape.as_ref().and_then(|shape| known_shape(shape));
         shape.is_some_and(|shape| element_count(&shape).is_ok_and(|count| count <= CONTENTS_LIMIT))
     };
-    if !is_cheap(op) || results.iter().all(is_known) || !results.iter().all(is_small) {
+    let inputs_are_few = inputs.len() <= MOST_COMBINED;
+    if !inputs_are_few || !is_cheap(op) || results.iter().all(is_known) || !results.iter().all(is_small) {
         return None;
     }
     let tensors: Vec<_> = inputs.iter().map(|input| input.as_ref().map(small_tensor)).collect();
@@ -230,15 +243,40 @@ fn small_tensor<'a>(input: &Known<'a>) -> Option<Cow<'a, Tensor>> {
 
 /// Operators whose time is linear in the size of their inputs and outputs, and that take part in computing shapes.
 fn is_cheap(op: &Op) -> bool {
-    match op {
-        Op::Unary(_) | Op::Binary(_) | Op::Variadic(_) | Op::Mod(_) | Op::Clip(_) | Op::Where(_) => true,
-        Op::Cast(_) | Op::CastLike(_) | Op::Reduce(..) | Op::CumSum(_) => true,
-        Op::Reshape(_) | Op::Flatten(_) | Op::Squeeze(_) | Op::Unsqueeze(_) | Op::Transpose(_) | Op::Expand(_) => true,
-        Op::Concat(_) | Op::Split(_) | Op::Slice(_) | Op::Pad(_) | Op::Tile(_) | Op::Trilu(_) => true,
-        Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) | Op::ScatterElements(_) | Op::ScatterNd(_) => true,
-        Op::Range(_) | Op::Size(_) | Op::ConstantOfShape(_) | Op::EyeLike(_) => true,
-        _ => false,
-    }
+    matches!(
+        op,
+        Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Variadic(_)
+            | Op::Mod(_)
+            | Op::Clip(_)
+            | Op::Where(_)
+            | Op::Cast(_)
+            | Op::CastLike(_)
+            | Op::Reduce(..)
+            | Op::CumSum(_)
+            | Op::Reshape(_)
+            | Op::Flatten(_)
+            | Op::Squeeze(_)
+            | Op::Unsqueeze(_)
+            | Op::Transpose(_)
+            | Op::Expand(_)
+            | Op::Concat(_)
+            | Op::Split(_)
+            | Op::Slice(_)
+            | Op::Pad(_)
+            | Op::Tile(_)
+            | Op::Trilu(_)
+            | Op::Gather(_)
+            | Op::GatherElements(_)
+            | Op::GatherNd(_)
+            | Op::ScatterElements(_)
+            | Op::ScatterNd(_)
+            | Op::Range(_)
+            | Op::Size(_)
+            | Op::ConstantOfShape(_)
+            | Op::EyeLike(_)
+    )
 }
 
 /// Name and type of a value in messages.

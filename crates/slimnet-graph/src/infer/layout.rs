@@ -1,8 +1,8 @@
 //! Operators that move elements without computing.
 
-use super::Inferred;
 use super::call::{ANY, Call, INDICES, INT64, Result, axes_of, axis_of, ensure, mismatch, output};
 use super::shapes::{MOST_AXES, agree, broadcast_with, certainly_differ, more_known, product, quotient};
+use super::{CONTENTS_LIMIT, Inferred};
 use crate::graph::{Dim, Shape, display_shape};
 use crate::ops::layout::{Concat, DepthToSpace, Flatten, Reshape, ReverseSequence, SpaceToDepth, Transpose};
 use crate::tensor::ElementType;
@@ -197,7 +197,7 @@ pub(super) fn expand(call: &mut Call<'_>) -> Result<Vec<Inferred>> {
     let shape = broadcast_with(call, &target, data, 0)?;
     let count = product(&shape).and_then(|count| count.known());
     let contents = call.contents(0).and_then(|contents| match (contents.as_ref(), count) {
-        ([one], Some(count)) if count <= super::CONTENTS_LIMIT => Some(vec![one.clone(); count]),
+        ([one], Some(count)) if count <= CONTENTS_LIMIT => Some(vec![one.clone(); count]),
         (several, Some(count)) if several.len() == count => Some(several.to_vec()),
         _ => None,
     });
@@ -233,8 +233,10 @@ pub(super) fn concat(op: &Concat, call: &mut Call<'_>) -> Result<Vec<Inferred>> 
         shape[axis] = call.or_fresh(sum);
         shape
     });
-    let parts: Option<Vec<_>> = (0..count).map(|slot| call.contents(slot)).collect();
-    let contents = parts.map(|parts| parts.iter().flat_map(|part| part.iter().cloned()).collect());
+    let contents = (0..count).try_fold(Vec::new(), |mut all, slot| {
+        all.extend_from_slice(&call.contents(slot)?);
+        (all.len() <= CONTENTS_LIMIT).then_some(all)
+    });
     Ok(vec![Inferred { element_type, shape, contents }])
 }
 

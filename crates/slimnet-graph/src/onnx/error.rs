@@ -37,6 +37,11 @@ pub enum ReadProblem {
     /// The file is no ONNX protobuf, or not a whole one.
     #[error("is no ONNX file, or a damaged one: {0}; export or download it again")]
     Decode(#[from] prost::DecodeError),
+    /// A file that would take far more memory than it has bytes.
+    #[error(
+        "holds so many empty parts that reading it would take more than 64 times its size; no exporter writes such files"
+    )]
+    TooHeavy,
     /// A model without a graph.
     #[error("holds no graph: expected an ONNX model, found {found}")]
     NoGraph {

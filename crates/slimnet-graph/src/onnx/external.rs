@@ -80,13 +80,24 @@ impl ExternalFiles {
     }
 
     fn resolve_attribute(&mut self, attribute: &mut AttributeProto) -> Result<(), ReadProblem> {
-        attribute.t.iter_mut().chain(&mut attribute.tensors).try_for_each(|tensor| self.resolve(tensor))?;
+        attribute
+            .t
+            .as_deref_mut()
+            .into_iter()
+            .chain(&mut attribute.tensors)
+            .try_for_each(|tensor| self.resolve(tensor))?;
         attribute
             .sparse_tensor
-            .iter_mut()
+            .as_deref_mut()
+            .into_iter()
             .chain(&mut attribute.sparse_tensors)
             .try_for_each(|tensor| self.resolve_sparse(tensor))?;
-        attribute.g.iter_mut().chain(&mut attribute.graphs).try_for_each(|graph| self.resolve_graph(graph))
+        attribute
+            .g
+            .as_deref_mut()
+            .into_iter()
+            .chain(&mut attribute.graphs)
+            .try_for_each(|graph| self.resolve_graph(graph))
     }
 
     pub(super) fn resolve_sparse(&mut self, tensor: &mut SparseTensorProto) -> Result<(), ReadProblem> {

@@ -19,6 +19,7 @@ mod sketch;
 mod subgraph;
 mod tensor;
 mod types;
+mod weigh;
 mod write;
 
 pub use error::{ExternalProblem, ReadError, ReadProblem, WriteError};

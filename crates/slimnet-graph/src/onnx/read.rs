@@ -13,7 +13,7 @@ use super::lift::{self, Input, Lifted, NotLifted, Source};
 use super::proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 use super::sketch::Sketch;
 use super::tensor::tensor_from_proto;
-use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, subgraph, types};
+use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, subgraph, types, weigh};
 use crate::graph::{DataForm, Graph, NodeId, Value, ValueId};
 use crate::ops::attribute::Attributes;
 use crate::ops::{OnnxNode, Op};
@@ -43,6 +43,9 @@ pub fn read_bytes(bytes: Bytes, external_dir: Option<&Path>) -> Result<Graph, Re
 
 fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
     let size = bytes.len();
+    if weigh::is_too_heavy(&bytes) {
+        return Err(ReadProblem::TooHeavy);
+    }
     let mut model = ModelProto::decode(bytes)?;
     let Some(mut graph) = model.graph.take() else {
         let found = if size == 0 { "an empty file" } else { "a protobuf without one" };
@@ -78,6 +81,7 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
         graph: Graph::new(graph.name()),
         sketch: Sketch::default(),
         read: HashSet::new(),
+        replaced: Vec::new(),
     };
     reader.graph.doc_string = std::mem::take(&mut graph.doc_string).unwrap_or_default();
     reader.graph.metadata = pairs(std::mem::take(&mut graph.metadata_props));
@@ -137,6 +141,8 @@ struct Reader {
     sketch: Sketch,
     /// Names that nodes read, where lifting needs to know.
     read: HashSet<String>,
+    /// Data that lifted nodes no longer read.
+    replaced: Vec<ValueId>,
 }
 
 impl Reader {
@@ -173,7 +179,13 @@ impl Reader {
                 self.describe(id, info)?;
             }
         }
-        nodes.into_iter().try_for_each(|node| self.add_node(node))
+        nodes.into_iter().try_for_each(|node| self.add_node(node))?;
+        for id in std::mem::take(&mut self.replaced) {
+            if self.graph.has_value(id) {
+                self.graph.remove_value(id);
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, value: Value, by: impl Fn() -> String) -> Result<ValueId, ReadProblem> {
@@ -337,7 +349,7 @@ impl Reader {
             reason,
         };
         let outputs = node.output.len();
-        Ok(Lifted { before: Vec::new(), op: Op::Other(Box::new(kept)), inputs, outputs })
+        Ok(Lifted { before: Vec::new(), op: Op::Other(Box::new(kept)), inputs, outputs, replaced: Vec::new() })
     }
 
     fn add_lifted(
@@ -361,6 +373,7 @@ impl Reader {
         for id in dropped.into_iter().flatten() {
             self.graph.remove_value(id);
         }
+        self.replaced.extend(lifted.replaced);
         let made = self.graph.node_mut(id);
         made.doc_string = node.doc_string.unwrap_or_default();
         made.metadata = pairs(node.metadata_props);

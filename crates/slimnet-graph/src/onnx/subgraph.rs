@@ -19,7 +19,7 @@ pub(super) fn has_graphs(attributes: &[AttributeProto]) -> bool {
 }
 
 fn graphs(attributes: &[AttributeProto]) -> impl Iterator<Item = &GraphProto> {
-    attributes.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+    attributes.iter().flat_map(|attribute| attribute.g.as_deref().into_iter().chain(&attribute.graphs))
 }
 
 fn free_names(graph: &GraphProto) -> BTreeSet<&str> {
@@ -52,7 +52,12 @@ pub(super) fn rename(attributes: &mut [AttributeProto], names: &HashMap<String, 
         return;
     }
     for attribute in attributes {
-        attribute.g.iter_mut().chain(&mut attribute.graphs).for_each(|graph| rename_graph(graph, names));
+        attribute
+            .g
+            .as_deref_mut()
+            .into_iter()
+            .chain(&mut attribute.graphs)
+            .for_each(|graph| rename_graph(graph, names));
     }
 }
 

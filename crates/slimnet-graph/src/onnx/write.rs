@@ -271,7 +271,7 @@ impl<'a> Writer<'a> {
         let attribute = AttributeProto {
             name: Some("value".into()),
             r#type: Some(AttributeType::Tensor.into()),
-            t: Some(tensor_to_proto("", data)),
+            t: Some(Box::new(tensor_to_proto("", data))),
             ..AttributeProto::default()
         };
         self.proto.node.push(NodeProto {

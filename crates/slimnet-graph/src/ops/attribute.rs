@@ -137,7 +137,7 @@ impl AttributeValue for Tensor {
         crate::onnx::tensor_from_proto(attribute.t.as_ref()?).ok()
     }
     fn to_proto(&self) -> Option<AttributeProto> {
-        let t = Some(crate::onnx::tensor_to_proto("", self));
+        let t = Some(Box::new(crate::onnx::tensor_to_proto("", self)));
         Some(AttributeProto { t, ..proto(AttributeType::Tensor) })
     }
 }

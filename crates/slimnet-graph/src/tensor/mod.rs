@@ -150,8 +150,8 @@ impl Tensor {
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        // The constructors have checked that the product does not overflow.
-        self.shape.iter().product()
+        // The constructors have checked that the product does not overflow, unless a zero makes it say nothing.
+        if self.is_empty() { 0 } else { self.shape.iter().product() }
     }
 
     /// Whether there are no elements.
@@ -235,6 +235,7 @@ mod tests {
         let huge = vec![usize::MAX, 2];
         assert_eq!(element_count(&huge), Err(TensorError::TooLarge(huge)));
         assert_eq!(element_count(&[usize::MAX, 2, 0]), Ok(0));
+        assert_eq!(Tensor::from_values(vec![usize::MAX, 2, 0], Vec::<f32>::new()).unwrap().len(), 0);
     }
 
     #[test]

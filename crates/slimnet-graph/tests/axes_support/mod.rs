@@ -58,7 +58,7 @@ struct Net {
     seed: u64,
 }
 
-const BLOCKS: [fn(&mut Net, Image) -> Image; 19] = [
+const BLOCKS: [fn(&mut Net, Image) -> Image; 21] = [
     Net::residual,
     Net::squeeze,
     Net::two_branches,
@@ -74,6 +74,8 @@ const BLOCKS: [fn(&mut Net, Image) -> Image; 19] = [
     Net::grouped,
     Net::depthwise,
     Net::transposed,
+    Net::quantized,
+    Net::einsum,
     Net::normalized,
     Net::bare,
     Net::group_normalized,

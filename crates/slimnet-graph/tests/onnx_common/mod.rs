@@ -59,11 +59,11 @@ pub fn string(name: &str, value: &str) -> AttributeProto {
 }
 
 pub fn tensor_attribute(name: &str, value: TensorProto) -> AttributeProto {
-    AttributeProto { t: Some(value), ..attribute(name, AttributeType::Tensor) }
+    AttributeProto { t: Some(Box::new(value)), ..attribute(name, AttributeType::Tensor) }
 }
 
 pub fn graph_attribute(name: &str, value: GraphProto) -> AttributeProto {
-    AttributeProto { g: Some(value), ..attribute(name, AttributeType::Graph) }
+    AttributeProto { g: Some(Box::new(value)), ..attribute(name, AttributeType::Graph) }
 }
 
 /// A value of some type; a word that is no number is a named dimension, `?` an unknown one.

@@ -32,9 +32,7 @@ fn attempt(folder: &Path) -> Outcome {
         Ok(graph) => graph,
         Err(error) => {
             return match error.problem {
-                problem @ (ReadProblem::NoOpset | ReadProblem::Opset { .. }) => {
-                    Outcome::OutsideTheClaim(format!("refused: {problem}"))
-                }
+                ReadProblem::Opset { found } => Outcome::OutsideTheClaim(format!("operator set {found}")),
                 problem => Outcome::Failed(format!("reading: {problem}")),
             };
         }
@@ -60,14 +58,16 @@ fn attempt(folder: &Path) -> Outcome {
 
 /// If something is not understood: a failure if it is an operator that we claim, else the reason.
 fn outside(graph: &Graph) -> Option<Outcome> {
-    if let Some((_, value)) = graph.values().find(|(_, value)| value.other_type.is_some()) {
-        return Some(Outcome::OutsideTheClaim(format!("{:?} is no tensor", value.name)));
+    if graph.values().any(|(_, value)| value.other_type.is_some()) {
+        return Some(Outcome::OutsideTheClaim("values that are no tensors".into()));
     }
     let other = graph.nodes().find_map(|(_, node)| node.op.other())?;
     let claimed = other.domain.is_empty() && Op::known_types().contains(&other.op_type.as_str());
     let name = [other.domain.as_str(), other.op_type.as_str()].join(if other.domain.is_empty() { "" } else { "::" });
-    let reason = format!("{name}: {}", other.reason);
-    Some(if claimed { Outcome::Failed(format!("kept whole: {reason}")) } else { Outcome::OutsideTheClaim(reason) })
+    Some(match claimed {
+        true => Outcome::Failed(format!("{name} is kept whole: {}", other.reason)),
+        false => Outcome::OutsideTheClaim(name),
+    })
 }
 
 fn write_and_read(graph: &Graph) -> Result<Graph, String> {

@@ -32,8 +32,14 @@ impl Pass<'_> {
             return self.give_up(node, reason);
         };
         let group = usize::try_from(layout.group).unwrap_or(0);
-        let shape = w.lengths.iter().copied().collect::<Option<Vec<_>>>();
-        let (Some(shape), true, true) = (shape, x.rank() >= 2 && lengths.len() >= 2 && w.rank() >= 2, group > 0) else {
+        let sizes = (x.rank() >= 2 && lengths.len() >= 2 && w.rank() >= 2 && group > 0)
+            .then(|| grouped_sizes(&x, &w, group, layout.transposed))
+            .flatten();
+        let room = |sizes: &[usize; 3]| match sizes[0] {
+            1 => 0,
+            group => sizes[1].saturating_add(sizes[2]).saturating_add(sizes[1].saturating_mul(sizes[2] / group)),
+        };
+        let Some(sizes) = sizes.filter(|sizes| self.take_room(room(sizes))) else {
             let reason = self.because(Reason::NoRule, node);
             return self.give_up(node, reason);
         };
@@ -51,9 +57,7 @@ impl Pass<'_> {
             self.mark_reads(&w, read);
             self.alone(&mut w, written)
         } else {
-            let inputs = if layout.transposed { shape[0] } else { shape[1].saturating_mul(group) };
-            let outputs = if layout.transposed { shape[1].saturating_mul(group) } else { shape[0] };
-            self.grouped(node, &mut w, &x_alone, &[group, inputs, outputs], layout.transposed)
+            self.grouped(node, &mut w, &x_alone, &sizes, layout.transposed)
         };
         let mut y = State::fixed(lengths, space);
         y.axes[0] = x.axes[0];
@@ -86,26 +90,13 @@ impl Pass<'_> {
     /// equally many channels.
     fn grouped(&mut self, node: NodeId, w: &mut State, x: &Alone, sizes: &[usize; 3], transposed: bool) -> Alone {
         let [group, inputs, outputs] = *sizes;
-        if inputs % group != 0 || outputs % group != 0 || outputs == 0 || inputs == 0 {
-            return Alone::Fixed(self.because(Reason::NoRule, node));
-        }
         let (inputs_each, outputs_each) = (inputs / group, outputs / group);
-        let x_labels = match x {
-            Alone::Labels(labels) if labels.len() == inputs => labels.clone(),
-            Alone::Labels(_) => return Alone::Fixed(self.because(Reason::NoRule, node)),
-            Alone::Fixed(reason) => {
-                let labels = self.labels.fresh_axis(inputs);
-                self.labels.freeze_all(&labels, *reason);
-                labels
-            }
-        };
+        let x_labels = self.labelled(x, inputs);
         let y_labels = if transposed {
             self.labels.fresh_axis(outputs)
         } else {
-            match self.alone(w, 0) {
-                Alone::Labels(labels) => labels,
-                fixed @ Alone::Fixed(_) => return fixed,
-            }
+            let alone = self.alone(w, 0);
+            self.labelled(&alone, outputs)
         };
         if inputs_each == 1 || outputs_each == 1 {
             // The group is one channel: all that belongs to it goes with it.
@@ -151,6 +142,18 @@ impl Pass<'_> {
         Alone::Labels(y_labels)
     }
 
+    /// Labels for each of `count` positions, new and frozen ones if the axis is fixed.
+    fn labelled(&mut self, alone: &Alone, count: usize) -> Arc<[Label]> {
+        match alone {
+            Alone::Labels(labels) => labels.clone(),
+            Alone::Fixed(reason) => {
+                let labels = self.labels.fresh_axis(count);
+                self.labels.freeze_all(&labels, *reason);
+                labels
+            }
+        }
+    }
+
     /// Ties axis 1 of grouped weights, row by row.
     fn tie_grouped_axis(&mut self, w: &mut State, rows: usize, each: usize, labels: &Arc<[Label]>) {
         self.refresh(w);
@@ -170,4 +173,13 @@ impl Pass<'_> {
             Alone::Fixed(reason) => self.labels.freeze_all(labels, reason),
         }
     }
+}
+
+/// Groups, input and output channels of a convolution, if they are known and agree.
+fn grouped_sizes(x: &State, w: &State, group: usize, transposed: bool) -> Option<[usize; 3]> {
+    let (first, second) = (w.lengths[0]?, w.lengths[1]?.checked_mul(group)?);
+    let (inputs, outputs) = if transposed { (first, second) } else { (second, first) };
+    let agree = x.lengths[1].is_none_or(|channels| channels == inputs);
+    (agree && inputs > 0 && outputs > 0 && inputs % group == 0 && outputs % group == 0)
+        .then_some([group, inputs, outputs])
 }

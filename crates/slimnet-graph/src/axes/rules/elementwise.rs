@@ -109,11 +109,10 @@ impl Pass<'_> {
             }
             (alone, None) => {
                 result.set(axis, &alone);
-                let same = states[first].covers.iter().find(|cover| cover.axes == [axis]);
-                if let (Some(cover), Some(own)) = (same, result.covers.last_mut()) {
-                    own.origin = cover.origin;
-                    result.origins[axis] = states[first].origins[axis];
+                if let Some(own) = result.covers.last_mut() {
+                    own.origins = common_origins(states.iter().filter(|state| state.lengths[axis] != Some(1)), &[axis]);
                 }
+                result.origins[axis] = states[first].origins[axis];
             }
         }
     }
@@ -134,12 +133,16 @@ impl Pass<'_> {
                 self.adopt(state, &reference.axes, &reference.lengths, &reference.labels);
                 continue;
             }
-            let own = within(state);
             let mut open = takes_part;
-            for cover in &own {
+            for cover in within(state) {
+                open.retain(|axis| !cover.axes.contains(axis));
                 if cover.axes == reference.axes {
                     self.labels.unite_all(&cover.labels, &reference.labels);
-                    open.clear();
+                    continue;
+                }
+                for &axis in &cover.axes {
+                    let other = Alone::Labels(self.alone_in(&cover, axis));
+                    self.tie_block(&reference, axis, &other);
                 }
             }
             for axis in open {
@@ -147,8 +150,7 @@ impl Pass<'_> {
                 self.tie_block(&reference, axis, &other);
             }
         }
-        let shared = states.iter().flat_map(|state| state.covers.iter());
-        let origin = shared.filter(|cover| cover.axes == reference.axes).find_map(|cover| cover.origin);
+        let origins = common_origins(states.iter(), &reference.axes);
         let mut extra: Vec<Cover> = Vec::new();
         for axis in axes.iter().copied().filter(|axis| !reference.axes.contains(axis)) {
             let mut singles = State::fixed(result.lengths.clone(), 0);
@@ -159,7 +161,7 @@ impl Pass<'_> {
         for &axis in &reference.axes {
             result.axes[axis] = Axis::Covered;
         }
-        result.covers.push(Cover { origin, ..reference });
+        result.covers.push(Cover { origins, ..reference });
         result.covers.append(&mut extra);
     }
 
@@ -196,9 +198,22 @@ impl Pass<'_> {
                     self.labels.unite(label, at(labels, index));
                 }
             }
-            Alone::Fixed(reason) => self.labels.freeze_all(&block.labels, *reason),
+            Alone::Fixed(reason) => self.fix_within(block, axis, *reason),
         }
     }
+}
+
+/// The covers of initializers that a result along these axes is made of, if nothing else is in it.
+fn common_origins<'a>(states: impl Iterator<Item = &'a State>, axes: &[usize]) -> Vec<(ValueId, usize)> {
+    let mut all = Vec::new();
+    for state in states {
+        let own = state.covers.iter().find(|cover| cover.axes == axes).map(|cover| &cover.origins);
+        match own {
+            Some(origins) if !origins.is_empty() => all.extend_from_slice(origins),
+            _ => return Vec::new(),
+        }
+    }
+    all
 }
 
 /// Puts axes of length 1 before the others, up to `rank` of them.

@@ -15,7 +15,7 @@ impl Pass<'_> {
         }
         let mut result = State::fixed(lengths, space);
         let names: Vec<_> = (0..2.min(state.rank()).min(result.rank())).map(|axis| (axis, axis)).collect();
-        result.take(&state, &names);
+        self.carry(&mut result, &state, &names);
         self.store(y, result);
         Some(())
     }
@@ -41,7 +41,7 @@ impl Pass<'_> {
         self.channels_pass(node);
     }
 
-    pub(super) fn resize(&mut self, node: NodeId) {
+    pub(super) fn resize(&mut self, node: NodeId, whole: bool) {
         let Some((mut state, y, lengths)) = self.one_to_one(node) else { return };
         let space = self.because(Reason::Space, node);
         let sizes = self.graph.node(node).input(3).is_some();
@@ -49,7 +49,9 @@ impl Pass<'_> {
         for axis in 0..state.rank() {
             let same = lengths.get(axis) == Some(&state.lengths[axis]) && state.lengths[axis].is_some();
             // Sizes that stand in a constant are changed with the axis; scales are 1 here.
-            let follows = !sizes || self.kept_entry(node, 3, axis) != Kept::Stuck;
+            let follows = !sizes
+                || (whole && self.kept_entry(node, 3, axis) != Kept::Stuck)
+                || self.graph.input_data(node, 3).is_some();
             if same && axis < 2 && follows {
                 names.push((axis, axis));
             } else {
@@ -57,7 +59,7 @@ impl Pass<'_> {
             }
         }
         let mut result = State::fixed(lengths, space);
-        result.take(&state, &names);
+        self.carry(&mut result, &state, &names);
         self.store(y, result);
     }
 }

@@ -30,7 +30,7 @@ fn choose(cover: &Cover, place: usize, chosen: &[Option<usize>], mut fresh: impl
     }
     let mut lengths = cover.lengths.clone();
     lengths[place] = chosen.len();
-    Cover { axes: cover.axes.clone(), lengths, labels: labels.into(), origin: None }
+    Cover { axes: cover.axes.clone(), lengths, labels: labels.into(), origins: Vec::new() }
 }
 
 impl Pass<'_> {
@@ -47,43 +47,58 @@ impl Pass<'_> {
             self.alone(state, axis);
         }
         let length = state.lengths[axis].unwrap_or(0);
-        let fits =
-            lengths.get(axis) == Some(&Some(chosen.len())) && chosen.iter().flatten().all(|&place| place < length);
-        if state.axes[axis] == Axis::Covered && !fits {
-            let reason = self.because(Reason::NoRule, node);
-            self.fix(state, axis, reason);
-        }
+        let own: Vec<Cover> = state.covers.iter().filter(|cover| cover.axes.contains(&axis)).cloned().collect();
+        let labels: usize = own.iter().map(|cover| cover.labels.len() / length.max(1)).sum();
+        let fits = lengths.get(axis) == Some(&Some(chosen.len()))
+            && chosen.iter().flatten().all(|&place| place < length)
+            && self.take_room(labels.saturating_mul(chosen.len()));
         let single = self.reason(Reason::Single);
         let mut result = State::fixed(lengths, single);
         let names: Vec<(usize, usize)> =
             (0..state.rank()).filter(|&other| other != axis).map(|axis| (axis, axis)).collect();
+        if !fits || chosen.is_empty() {
+            let reason = self.because(Reason::NoRule, node);
+            self.fix(state, axis, reason);
+            self.carry(&mut result, state, &names);
+            result.axes[axis] = Axis::Fixed(if let Axis::Fixed(known) = state.axes[axis] { known } else { reason });
+            return result;
+        }
         result.take(state, &names);
         result.axes[axis] = state.axes[axis];
-        if chosen.len() == 1 && length > 1 && fits {
-            // The only position of the result must stay.
-            let only = state.covers.iter().filter(|cover| cover.axes.contains(&axis)).cloned().collect::<Vec<_>>();
-            for cover in only {
+        if chosen.len() == 1 && length > 1 {
+            // The only position of the result must stay, and with it whatever shares a block with it.
+            for cover in own {
                 let alone = self.alone_in(&cover, axis);
                 let kept: Vec<Label> = chosen.iter().flatten().map(|&position| alone[position]).collect();
-                self.labels.freeze_all(&kept, single);
+                self.labels.freeze_all(if cover.axes.len() > 1 { &cover.labels } else { &kept }, single);
             }
             result.axes[axis] = Axis::Fixed(single);
             return result;
         }
-        for cover in &state.covers {
+        for cover in own {
             let Some(place) = cover.axes.iter().position(|&own| own == axis) else { continue };
-            if !fits {
-                result.axes[axis] = Axis::Fixed(self.because(Reason::NoRule, node));
-                continue;
-            }
             let labels = &mut self.labels;
-            let cover = choose(cover, place, chosen, || labels.fresh());
-            if place > 0 || cover.axes.len() > 1 {
+            let cover = choose(&cover, place, chosen, || labels.fresh());
+            if cover.axes.len() > 1 {
                 self.block(&cover.labels, *cover.lengths.last().unwrap_or(&1), node);
             }
             result.covers.push(cover);
         }
         result
+    }
+
+    /// Takes blocks apart of which this is an inner axis: the same of its positions go from every row.
+    fn take_apart(&mut self, state: &mut State, axis: usize) {
+        let inner = |cover: &Cover| cover.axes.contains(&axis) && cover.axes[0] != axis;
+        let (blocks, rest) = std::mem::take(&mut state.covers).into_iter().partition(inner);
+        state.covers = rest;
+        for block in blocks {
+            for &own in &block.axes {
+                let labels = self.alone_in(&block, own);
+                let (axes, lengths) = (vec![own], vec![labels.len()]);
+                state.covers.push(Cover { axes, lengths, labels, origins: block.origins.clone() });
+            }
+        }
     }
 
     pub(super) fn concat(&mut self, node: NodeId, axis: i64) {
@@ -122,16 +137,17 @@ impl Pass<'_> {
         }
         let alone: Vec<Alone> = states.iter_mut().map(|state| self.alone(state, axis)).collect();
         let mut labels: Vec<Label> = Vec::new();
-        let mut known = true;
+        let total = lengths[axis].unwrap_or(0);
+        let mut known = self.take_room(total);
         for (state, alone) in states.iter().zip(&alone) {
             match (alone, state.lengths[axis]) {
                 (Alone::Labels(own), _) => labels.extend_from_slice(own),
-                (Alone::Fixed(reason), Some(length)) => {
+                (Alone::Fixed(reason), Some(length)) if known => {
                     let own = self.labels.fresh_axis(length);
                     self.labels.freeze_all(&own, *reason);
                     labels.extend_from_slice(&own);
                 }
-                (Alone::Fixed(_), None) => known = false,
+                (Alone::Fixed(_), _) => known = false,
             }
         }
         let mut result = self.across(node, &mut states, axis, lengths);
@@ -161,12 +177,14 @@ impl Pass<'_> {
             block.axes == first.axes
                 && (0..first.axes.len()).all(|other| other == place || block.lengths[other] == first.lengths[other])
         };
-        if place == 0 || !blocks.iter().all(alike) {
+        if first.axes.len() != 2 || !blocks.iter().all(alike) {
             return None;
         }
-        // Rows of all inputs vanish together.
-        let outer_rows: Vec<_> = blocks.iter().map(|block| self.alone_in(block, first.axes[0])).collect();
-        outer_rows.iter().skip(1).for_each(|rows| self.labels.unite_all(&outer_rows[0], rows));
+        if place > 0 {
+            // Rows of all inputs vanish together.
+            let rows: Vec<_> = blocks.iter().map(|block| self.alone_in(block, first.axes[0])).collect();
+            rows.iter().skip(1).for_each(|other| self.labels.unite_all(&rows[0], other));
+        }
         let inner: usize = first.lengths[place + 1..].iter().product();
         let outer: usize = first.lengths[..place].iter().product();
         let labels: Arc<[Label]> = (0..outer)
@@ -179,32 +197,19 @@ impl Pass<'_> {
             .collect();
         let mut lengths = first.lengths.clone();
         lengths[place] = blocks.iter().map(|block| block.lengths[place]).sum();
-        Some(Cover { axes: first.axes.clone(), lengths, labels, origin: None })
+        Some(Cover { axes: first.axes.clone(), lengths, labels, origins: Vec::new() })
     }
 
     /// Ties all axes but one of tensors that are joined along it.
     fn across(&mut self, node: NodeId, states: &mut [State], axis: usize, lengths: Vec<Option<usize>>) -> State {
         let single = self.reason(Reason::Single);
-        let mut others: Vec<State> = states
-            .iter()
-            .map(|state| {
-                let mut rest = State::fixed(state.lengths.clone(), single);
-                rest.lengths[axis] = Some(1);
-                let names: Vec<_> = (0..state.rank()).filter(|&other| other != axis).map(|axis| (axis, axis)).collect();
-                rest.take(state, &names);
-                // Of blocks along the joined axis only whole rows are left.
-                rest
-            })
-            .collect();
-        for (state, rest) in states.iter_mut().zip(&mut others) {
-            for other in (0..state.rank()).filter(|&other| other != axis) {
-                let in_block =
-                    state.covers.iter().any(|cover| cover.axes.contains(&other) && cover.axes.contains(&axis));
-                if in_block && !rest.covers.iter().any(|cover| cover.axes.contains(&other)) {
-                    let alone = self.alone(state, other);
-                    rest.set(other, &alone);
-                }
-            }
+        let mut others = Vec::with_capacity(states.len());
+        for state in states.iter() {
+            let mut rest = State::fixed(state.lengths.clone(), single);
+            rest.lengths[axis] = Some(1);
+            let names: Vec<_> = (0..state.rank()).filter(|&other| other != axis).map(|axis| (axis, axis)).collect();
+            self.carry(&mut rest, state, &names);
+            others.push(rest);
         }
         let mut lengths_without = lengths.clone();
         lengths_without[axis] = Some(1);
@@ -288,6 +293,7 @@ impl Pass<'_> {
             let reason = self.because(Reason::ComputedIndex, node);
             return self.give_up(node, reason);
         };
+        let mut before_blocks: Vec<(Arc<[Label]>, usize)> = Vec::new();
         for (index, &axis) in axes.iter().enumerate() {
             if matches!(state.axes[axis], Axis::Fixed(_)) || state.lengths[axis] == Some(1) {
                 state.lengths[axis] = lengths[axis];
@@ -301,21 +307,29 @@ impl Pass<'_> {
             };
             let Some(range) = chosen else {
                 let reason = self.because(Reason::NoRule, node);
-                self.fix(&mut state, axis, reason);
-                state = State { axes: state.axes.clone(), ..state };
-                let fixed = self.because(Reason::NoRule, node);
-                let mut result = State::fixed(lengths.clone(), fixed);
-                let names: Vec<_> = (0..rank).filter(|other| !axes.contains(other)).map(|axis| (axis, axis)).collect();
-                for &other in &axes {
-                    self.fix(&mut state, other, reason);
+                for &axis in &axes {
+                    self.fix(&mut state, axis, reason);
                 }
-                result.take(&state, &names);
+                let mut result = State::fixed(lengths, reason);
+                let names: Vec<_> = (0..rank).filter(|other| !axes.contains(other)).map(|axis| (axis, axis)).collect();
+                self.carry(&mut result, &state, &names);
                 return self.store(y, result);
             };
+            for cover in state.covers.iter().filter(|cover| cover.axes.contains(&axis) && cover.axes[0] != axis) {
+                // As many positions before the slice in every row.
+                let place = cover.axes.iter().position(|&own| own == axis).unwrap_or(0);
+                let before: Vec<_> = (0..range.start).map(Some).collect();
+                let before = choose(cover, place, &before, || 0);
+                let inner = before.lengths.last().copied().unwrap_or(1);
+                before_blocks.push((before.labels, inner));
+            }
             let mut next = state.lengths.clone();
             next[axis] = Some(range.len());
             let chosen: Vec<_> = range.map(Some).collect();
             state = self.chosen(node, &mut state, axis, &chosen, next);
+        }
+        for (labels, inner) in before_blocks {
+            self.block(&labels, inner, node);
         }
         self.store(y, state);
     }
@@ -345,7 +359,7 @@ impl Pass<'_> {
             let length = state.lengths[axis];
             let total = lengths[axis];
             if let (true, Axis::Covered | Axis::Free, Some(length), Some(total)) =
-                (can, state.axes[axis], length, total)
+                (can && self.take_room(total.unwrap_or(0)), state.axes[axis], length, total)
             {
                 let (begin, end) = (begin as usize, end as usize);
                 if begin.checked_add(length).and_then(|sum| sum.checked_add(end)) == Some(total) {
@@ -353,6 +367,7 @@ impl Pass<'_> {
                         .chain((0..length).map(Some))
                         .chain(std::iter::repeat_n(None, end))
                         .collect();
+                    self.take_apart(&mut state, axis);
                     let mut next = state.lengths.clone();
                     next[axis] = Some(total);
                     state = self.chosen(node, &mut state, axis, &chosen, next);
@@ -361,10 +376,13 @@ impl Pass<'_> {
             }
             let reason = self.because(if literal { Reason::NoRule } else { Reason::ComputedShape }, node);
             self.fix(&mut state, axis, reason);
-            state.covers.retain(|cover| !cover.axes.contains(&axis));
             let fixed = if let Axis::Fixed(known) = state.axes[axis] { known } else { reason };
-            state.axes[axis] = Axis::Fixed(fixed);
-            state.lengths[axis] = total;
+            let mut next = state.lengths.clone();
+            next[axis] = total;
+            let mut result = State::fixed(next, fixed);
+            let names: Vec<_> = (0..rank).filter(|&other| other != axis).map(|axis| (axis, axis)).collect();
+            self.carry(&mut result, &state, &names);
+            state = result;
         }
         state.lengths = lengths;
         state.origins.iter_mut().for_each(|origin| *origin = None);
@@ -390,6 +408,7 @@ impl Pass<'_> {
         match chosen {
             Some(chosen) if index_rank == 1 => {
                 let chosen: Vec<_> = chosen.into_iter().map(Some).collect();
+                self.take_apart(&mut state, axis);
                 let mut result = self.chosen(node, &mut state, axis, &chosen, lengths);
                 result.origins[axis] = None;
                 self.store(y, result);
@@ -402,7 +421,7 @@ impl Pass<'_> {
                 let names: Vec<_> =
                     (0..rank).filter(|&other| other != axis).map(|other| (other, shift(other))).collect();
                 if names.iter().all(|&(_, to)| to < result.rank()) {
-                    result.take(&state, &names);
+                    self.carry(&mut result, &state, &names);
                 }
                 if let Some(mut indices) = self.load(indices) {
                     self.fix_all(&mut indices, over);

@@ -117,7 +117,7 @@ impl Pass<'_> {
             Op::Gather(gather) => self.gather(node, gather.axis),
             Op::Trilu(_) => self.fixed_axes(node, &[-2, -1]),
             Op::ReverseSequence(reverse) => self.fixed_axes(node, &[reverse.batch_axis, reverse.time_axis]),
-            Op::Resize(_) => self.resize(node),
+            Op::Resize(resize) => self.resize(node, resize.axes.is_none()),
             Op::GridSample(_) | Op::RoiAlign(_) => self.sampled(node),
             Op::Shape(_) | Op::Size(_) => self.shape_of(node),
             Op::ConstantOfShape(_) | Op::EyeLike(_) | Op::Range(_) => {

@@ -149,33 +149,36 @@ impl Pass<'_> {
     /// What is left of a state when all axes but `kept` are summed or otherwise done with.
     pub(super) fn project(&mut self, state: &State, kept: &[usize]) -> State {
         let single = self.reason(Reason::Single);
-        let lengths = kept.iter().map(|&axis| state.lengths[axis]).collect();
-        let mut result = State::fixed(lengths, single);
+        let mut result = State::fixed(kept.iter().map(|&axis| state.lengths[axis]).collect(), single);
         let names: Vec<(usize, usize)> = kept.iter().copied().enumerate().map(|(to, from)| (from, to)).collect();
-        result.take(state, &names);
-        let name = |axis: usize| kept.iter().position(|&own| own == axis);
+        self.carry(&mut result, state, &names);
+        result
+    }
+
+    /// As [`State::take`], but of a block of which some axes are not taken the rest is: its rows, or its axes alone.
+    pub(super) fn carry(&mut self, result: &mut State, state: &State, names: &[(usize, usize)]) {
+        result.take(state, names);
+        let name = |axis: usize| names.iter().find(|(from, _)| *from == axis).map(|(_, to)| *to);
         for cover in &state.covers {
-            let outer: Vec<usize> = cover.axes.iter().copied().take_while(|&axis| name(axis).is_some()).collect();
+            let outer: Vec<usize> = cover.axes.iter().copied().map_while(name).collect();
             let left: Vec<usize> = cover.axes.iter().copied().filter(|&axis| name(axis).is_some()).collect();
             if left.len() == cover.axes.len() || left.is_empty() {
                 continue;
             }
-            let mut parts: Vec<Cover> = Vec::new();
             if outer.len() == left.len() {
                 let inner = cover.lengths[outer.len()..].iter().product();
                 let labels = self.labels.rows(&cover.labels, inner);
                 let lengths = cover.lengths[..outer.len()].to_vec();
-                parts.push(Cover { axes: outer, lengths, labels, origin: None });
-            } else {
-                for axis in left {
-                    let labels = self.alone_in(cover, axis);
-                    parts.push(Cover { axes: vec![axis], lengths: vec![labels.len()], labels, origin: None });
-                }
+                result.covers.push(Cover { axes: outer, lengths, labels, origins: cover.origins.clone() });
+                continue;
             }
-            result.covers.extend(parts.iter().map(|part| part.renamed(|axis| name(axis).unwrap_or(axis))));
+            for axis in left {
+                let labels = self.alone_in(cover, axis);
+                let (axes, lengths) = (vec![name(axis).unwrap_or(axis)], vec![labels.len()]);
+                result.covers.push(Cover { axes, lengths, labels, origins: cover.origins.clone() });
+            }
         }
-        self.drop_implied(&mut result);
-        result
+        self.drop_implied(result);
     }
 
     /// Drops covers of one axis that another cover, whose rows they are, already implies.

@@ -16,15 +16,16 @@ impl Pass<'_> {
         let (Some(x), Some(w), Some(r)) = (inputs[0], inputs[1], inputs[2]) else { return };
         let reason = self.because(Reason::NoRule, node);
         let shape = self.types.shape(r).and_then(known_shape);
-        let (Some(x), Some(mut w), Some(mut r), Some(&[directions, rows, units])) =
+        let (Some(mut x), Some(mut w), Some(mut r), Some(&[directions, rows, units])) =
             (self.load(x), self.load(w), self.load(r), shape.as_deref())
         else {
             return self.give_up(node, reason);
         };
-        if x.rank() != 3 || w.rank() != 3 || Some(rows) != units.checked_mul(gates) {
+        // Labels of the units, repeated for every gate of the weights, the recurrent weights and the biases.
+        let room = directions.saturating_mul(units).saturating_mul(6 * gates);
+        if x.rank() != 3 || w.rank() != 3 || Some(rows) != units.checked_mul(gates) || !self.take_room(room) {
             return self.give_up(node, reason);
         }
-        let mut x = x;
         for axis in 0..2 {
             self.fix(&mut x, axis, reason);
         }
@@ -102,5 +103,10 @@ impl Pass<'_> {
 /// A cover over (direction, unit), or over units alone where there is one direction.
 fn directed_cover(axes: &[usize; 2], lengths: [usize; 2], labels: &Arc<[Label]>) -> Cover {
     let skip = usize::from(lengths[0] == 1);
-    Cover { axes: axes[skip..].to_vec(), lengths: lengths[skip..].to_vec(), labels: labels.clone(), origin: None }
+    Cover {
+        axes: axes[skip..].to_vec(),
+        lengths: lengths[skip..].to_vec(),
+        labels: labels.clone(),
+        origins: Vec::new(),
+    }
 }

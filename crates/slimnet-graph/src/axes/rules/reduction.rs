@@ -41,7 +41,7 @@ impl Pass<'_> {
         self.fix(&mut state, axis, over);
         let names: Vec<_> = (0..state.rank()).filter(|&other| other != axis).map(|axis| (axis, axis)).collect();
         let mut result = State::fixed(lengths, over);
-        result.take(&state, &names);
+        self.carry(&mut result, &state, &names);
         result.axes[axis] = Axis::Fixed(over);
         self.store(y, result.clone());
         if let Some(indices) = self.graph.node(node).output(1) {

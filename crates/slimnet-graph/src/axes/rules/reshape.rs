@@ -40,7 +40,7 @@ fn segments(from: &[Dim], to: &[Dim]) -> Vec<Segment> {
 }
 
 fn segment(from: &[Dim], to: &[Dim], i: std::ops::Range<usize>, j: std::ops::Range<usize>) -> Segment {
-    let known = from[i.clone()].iter().chain(&to[j.clone()]).all(|dim| dim.known().is_some());
+    let known = from[i.clone()].iter().chain(&to[j.clone()]).all(|dim| dim.known().is_some_and(|length| length > 0));
     Segment { from: i, to: j, known }
 }
 
@@ -92,7 +92,11 @@ impl Pass<'_> {
             self.open_segment(&mut state, segment, &mut result, merged);
         }
         for cover in std::mem::take(&mut state.covers) {
-            let Some(moved) = self.move_cover(&state, cover, &segments, &result.lengths) else { continue };
+            let labels = cover.labels.clone();
+            let Some(moved) = self.move_cover(&state, cover, &segments, &result.lengths) else {
+                self.labels.freeze_all(&labels, merged);
+                continue;
+            };
             moved.axes.iter().for_each(|&axis| result.axes[axis] = Axis::Covered);
             if moved.axes.len() > 1 {
                 self.block(&moved.labels, *moved.lengths.last().unwrap_or(&1), node);
@@ -155,10 +159,14 @@ impl Pass<'_> {
                 let last = *cover.axes.last()?;
                 let labels = self.alone_in(&cover, last);
                 let lengths = vec![labels.len()];
-                cover = Cover { axes: vec![last], lengths, labels, origin: cover.origin };
+                cover = Cover { axes: vec![last], lengths, labels, origins: cover.origins.clone() };
                 if !segment.from.contains(&last) {
                     continue;
                 }
+            }
+            let total = expanded_len(&cover, &from, &state.lengths)?;
+            if total > cover.labels.len() && !self.take_room(total) {
+                return None;
             }
             cover = expand(&cover, &from, &state.lengths)?;
             let start = cover.axes.iter().position(|axis| segment.from.contains(axis))?;
@@ -231,6 +239,12 @@ impl Pass<'_> {
     }
 }
 
+/// How many labels [`expand`] makes.
+fn expanded_len(cover: &Cover, axes: &[usize], lengths: &[Option<usize>]) -> Option<usize> {
+    let lacking = axes.iter().filter(|axis| !cover.axes.contains(axis));
+    lacking.map(|&axis| lengths[axis]).try_fold(cover.labels.len(), |total, length| total.checked_mul(length?))
+}
+
 /// The cover over all of `axes`, which are consecutive in the value, with labels repeated along those that it lacks. Those
 /// that it has must be consecutive and ascending in it.
 fn expand(cover: &Cover, axes: &[usize], lengths: &[Option<usize>]) -> Option<Cover> {
@@ -246,7 +260,7 @@ fn expand(cover: &Cover, axes: &[usize], lengths: &[Option<usize>]) -> Option<Co
         None => lengths[axis],
     };
     let all_lengths: Vec<usize> = all_axes.iter().map(|&axis| length(axis)).collect::<Option<_>>()?;
-    let total = all_lengths.iter().try_fold(1usize, |total, &length| total.checked_mul(length))?;
+    let total = expanded_len(cover, axes, lengths)?;
     let labels: Arc<[Label]> = (0..total)
         .map(|index| {
             let (mut rest, mut source, mut stride) = (index, 0, 1);
@@ -261,7 +275,7 @@ fn expand(cover: &Cover, axes: &[usize], lengths: &[Option<usize>]) -> Option<Co
             cover.labels[source]
         })
         .collect();
-    Some(Cover { axes: all_axes, lengths: all_lengths, labels, origin: cover.origin })
+    Some(Cover { axes: all_axes, lengths: all_lengths, labels, origins: cover.origins.clone() })
 }
 
 #[cfg(test)]
@@ -280,10 +294,7 @@ mod tests {
     fn segments_are_small() {
         assert_eq!(cut(&["N", "6", "7"], &["N", "42"]), [(vec![0], vec![0], false), (vec![1, 2], vec![1], true)]);
         assert_eq!(cut(&["N", "T", "6"], &["N", "T", "2", "3"]).last(), Some(&(vec![2], vec![2, 3], true)));
-        assert_eq!(
-            cut(&["6"], &["1", "6", "1"]),
-            [(vec![], vec![0], true), (vec![0], vec![1], true), (vec![], vec![2], true)]
-        );
+        assert_eq!(cut(&["6"], &["1", "6", "1"]), [(vec![0], vec![0, 1], true), (vec![], vec![2], true)]);
         let merged = cut(&["N", "T", "6"], &["?m", "6"]);
         assert_eq!(merged, [(vec![0, 1], vec![0], false), (vec![2], vec![1], true)]);
         assert_eq!(cut(&["4", "6"], &["6", "4"]), [(vec![0, 1], vec![0, 1], true)]);

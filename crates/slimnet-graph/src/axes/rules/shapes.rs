@@ -164,7 +164,7 @@ impl Pass<'_> {
             }
         }
         let mut result = State::fixed(lengths, repeated);
-        result.take(&state, &names);
+        self.carry(&mut result, &state, &names);
         self.store(y, result);
     }
 

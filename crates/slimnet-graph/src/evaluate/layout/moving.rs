@@ -1,5 +1,7 @@
 //! Moving elements whatever their type: for each element of the result, which element of the sources it is.
 
+use std::borrow::Cow;
+
 use super::super::broadcast::{self, resolve_axis};
 use super::super::{Context, EvaluateError, invalid};
 use crate::tensor::{ElementType, Tensor};
@@ -16,6 +18,15 @@ pub(in super::super) fn axes_of(axes: &[i64], rank: usize) -> Result<Vec<usize>,
         found.push(axis);
     }
     Ok(found)
+}
+
+/// The same as a mask over the axes.
+pub(in super::super) fn axes_mask(axes: &[i64], rank: usize) -> Result<Vec<bool>, EvaluateError> {
+    let mut mask = vec![false; rank];
+    for axis in axes_of(axes, rank)? {
+        mask[axis] = true;
+    }
+    Ok(mask)
 }
 
 /// The place that an index names on an axis of `length`, counted from the back where it is negative.
@@ -82,7 +93,7 @@ pub(in super::super) struct Pool<'a> {
 }
 
 enum Elements<'a> {
-    Patterns { width: usize, bytes: Vec<u8> },
+    Patterns { width: usize, bytes: Cow<'a, [u8]> },
     Strings(Vec<&'a [u8]>),
 }
 
@@ -95,20 +106,18 @@ impl<'a> Pool<'a> {
         if let Some(other) = sources.iter().find(|source| source.element_type() != element_type) {
             return Err(invalid(format!("{element_type} and {} do not go into one tensor", other.element_type())));
         }
-        let mut strings = Vec::new();
-        let (mut all_bytes, mut all_width) = (Vec::new(), 1);
-        for source in sources {
-            match source.to_patterns() {
-                Some((width, bytes)) => {
-                    all_width = width;
-                    if all_bytes.is_empty() { all_bytes = bytes } else { all_bytes.extend_from_slice(&bytes) }
-                }
-                None => strings.extend(source.strings().unwrap_or_default().iter().map(Vec::as_slice)),
+        let elements = match element_type.bits() {
+            None => {
+                let strings = sources.iter().flat_map(|source| source.strings().unwrap_or_default());
+                Elements::Strings(strings.map(Vec::as_slice).collect())
             }
-        }
-        let elements = match element_type {
-            ElementType::String => Elements::Strings(strings),
-            _ => Elements::Patterns { width: all_width, bytes: all_bytes },
+            Some(bits) => {
+                let mut bytes = patterns(sources[0]);
+                for source in &sources[1..] {
+                    bytes.to_mut().extend_from_slice(&patterns(source));
+                }
+                Elements::Patterns { width: bits.div_ceil(8), bytes }
+            }
         };
         Ok(Self { element_type, elements })
     }
@@ -131,6 +140,14 @@ impl<'a> Pool<'a> {
                 Ok(Tensor::from_patterns(self.element_type, shape, &picked)?)
             }
         }
+    }
+}
+
+/// The bit patterns of a tensor that holds no strings, without copying what has whole bytes.
+fn patterns(tensor: &Tensor) -> Cow<'_, [u8]> {
+    match (tensor.element_type().bits(), tensor.bytes()) {
+        (Some(8..), Some(bytes)) => Cow::Borrowed(bytes),
+        _ => Cow::Owned(tensor.to_patterns().map(|(_, patterns)| patterns).unwrap_or_default()),
     }
 }
 

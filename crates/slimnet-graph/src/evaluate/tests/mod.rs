@@ -3,6 +3,7 @@
 mod convolution;
 mod elementwise;
 mod graph;
+mod hostile;
 mod moving;
 mod normalization;
 mod pooling;

@@ -63,12 +63,12 @@ fn windows_over_the_edge() {
     let include = |attributes: &mut Attributes| attributes.put("count_include_pad", &true);
     assert_near(&run(&ceil("AveragePool", &include), &[&x]), &[1, 1, 3], &[2.0, 4.0, 5.5]);
     // The last window would start behind the input.
-    let far = pool("MaxPool", &[1], |attributes| {
+    let far = pool("MaxPool", &[2], |attributes| {
         attributes.put("ceil_mode", &true);
-        attributes.put("strides", &vec![2i64]);
+        attributes.put("strides", &vec![3i64]);
         attributes.put("pads", &vec![0i64, 1]);
     });
-    assert_near(&run(&far, &[&counting(&[1, 1, 3])]), &[1, 1, 2], &[1.0, 3.0]);
+    assert_near(&run(&far, &[&counting(&[1, 1, 5])]), &[1, 1, 2], &[2.0, 5.0]);
 }
 
 #[test]

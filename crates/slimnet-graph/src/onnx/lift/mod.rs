@@ -56,6 +56,8 @@ pub(super) struct Lifted {
     pub(super) inputs: Vec<Input>,
     /// How many of the node's outputs stay.
     pub(super) outputs: usize,
+    /// Data that the node read and no longer does: it goes where nothing else reads it.
+    pub(super) replaced: Vec<ValueId>,
 }
 
 /// Why a node is kept whole instead, or is wrong.
@@ -118,6 +120,7 @@ pub(super) fn lift(node: Source<'_>, opset: i64) -> Result<Lifted, NotLifted> {
         sketch: node.sketch,
         is_read: node.is_read,
         before: Vec::new(),
+        replaced: Vec::new(),
         kept_outputs: node.outputs.len(),
     };
     for moved in schema::moved(op_type).filter(|moved| opset < moved.since) {
@@ -154,6 +157,7 @@ struct Draft<'a> {
     is_read: &'a dyn Fn(ValueId) -> bool,
     before: Vec<(&'static str, Op, Vec<Input>)>,
     kept_outputs: usize,
+    replaced: Vec<ValueId>,
 }
 
 impl Draft<'_> {
@@ -212,6 +216,7 @@ impl Draft<'_> {
         let Some(op) = Op::read(self.op_type, self.attributes) else {
             return kept(format!("operator {} is not known", self.op_type));
         };
-        Ok(Lifted { before: self.before, op: op?, inputs: self.inputs, outputs: self.kept_outputs })
+        let Self { before, inputs, kept_outputs, replaced, .. } = self;
+        Ok(Lifted { before, op: op?, inputs, outputs: kept_outputs, replaced })
     }
 }

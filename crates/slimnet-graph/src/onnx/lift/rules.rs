@@ -124,6 +124,7 @@ fn group_normalization(draft: &mut Draft<'_>) -> Result<(), NotLifted> {
         let repeated: Vec<u8> = per_group.flat_map(|pattern| pattern.repeat(channels / groups)).collect();
         let data = Tensor::from_patterns(data.element_type(), vec![channels], &repeated);
         let data = data.map_err(|error| NotLifted::Kept(error.to_string()))?;
+        draft.replaced.extend(draft.value(slot));
         draft.set_input(slot, Input::Constant(name, data));
     }
     Ok(())

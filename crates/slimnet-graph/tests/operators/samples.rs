@@ -41,6 +41,7 @@ impl Sample {
         Self { attributes: Attributes::default(), first, constant: None, rest: Vec::new(), outputs: 1 }
     }
 
+    #[allow(clippy::needless_pass_by_value)] // shorter where it is called
     fn with(mut self, name: &str, value: impl AttributeValue) -> Self {
         self.attributes.put(name, &value);
         self
@@ -189,6 +190,15 @@ pub fn build(op_type: &str) -> (Graph, NodeId, ValueId) {
     let outputs: Vec<_> = (0..sample.outputs).map(|_| graph.add_intermediate("output")).collect();
     let op = Op::read(op_type, sample.attributes).unwrap().unwrap();
     let node = graph.add_node("node", op, inputs, outputs.iter().copied().map(Some).collect()).unwrap();
-    outputs.into_iter().for_each(|output| graph.add_output(output));
+    for output in outputs {
+        graph.add_output(output);
+    }
     (graph, node, input)
+}
+
+/// A tensor such as the sample of an operator reads first.
+pub fn first_input(op_type: &str) -> Tensor {
+    let sample = Sample::of_operator(op_type);
+    let (element_type, shape) = sample.first;
+    sample.constant.unwrap_or_else(|| filled(element_type, &shape, 1.0))
 }

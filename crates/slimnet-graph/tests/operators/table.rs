@@ -1,11 +1,9 @@
 //! The table of operators in `docs/operators.md` is what a sample node of each operator shows. `UPDATE=1` rewrites it.
 
-#[path = "operator_table/samples.rs"]
-mod samples;
-
 use std::collections::HashMap;
 use std::path::Path;
 
+use crate::samples;
 use slimnet_graph::axes::{CoupleOptions, Reason, couple};
 use slimnet_graph::cost::{CostOptions, cost};
 use slimnet_graph::evaluate::evaluate_graph;
@@ -28,7 +26,7 @@ below whose attributes or inputs cannot be brought to the semantics of operator 
 - **Axis rule**: neuron pruning can follow axes through it (or knows why not); without a rule what reaches it is kept.
 - **MACs**: it counts towards the multiply-accumulate operations.
 
-Written from the code by `UPDATE=1 cargo test -p slimnet-graph --test operator_table`.
+Written from the code by `UPDATE=1 cargo test -p slimnet-graph operator_table`.
 
 | Operator | Operator sets | Infer | Evaluate | Axis rule | MACs |
 |---|---|---|---|---|---|
