@@ -161,7 +161,7 @@ fn attributes() -> impl Strategy<Value = Vec<AttributeProto>> {
             .boxed()
     });
     let tensor = TensorProto { dims: vec![1], data_type: Some(7), int64_data: vec![i64::MIN], ..Default::default() };
-    let value = AttributeProto { t: Some(tensor), ..attribute("value", AttributeType::Tensor) };
+    let value = AttributeProto { t: Some(tensor.into()), ..attribute("value", AttributeType::Tensor) };
     let all: Vec<_> = integers.chain(lists).chain(words).chain([Just(Some(value)).boxed()]).collect();
     all.prop_map(|attributes| attributes.into_iter().flatten().collect())
 }
