@@ -304,8 +304,7 @@ pub(super) fn gru(op: &Gru, context: &Context<'_>) -> Results {
         let reset = cell.gate(1, 0, &cell.of_state(1, h), |_| 0.0);
         let scaled =
             |values: &[f64]| -> Vec<_> { reset.iter().zip(values).map(|(reset, value)| reset * value).collect() };
-        let of_state =
-            if op.linear_before_reset { scaled(&cell.of_state(2, h)) } else { cell.of_state(2, &scaled(h)) };
+        let of_state = if op.linear_before_reset { scaled(&cell.of_state(2, h)) } else { cell.of_state(2, &scaled(h)) };
         let candidate = cell.gate(2, 1, &of_state, |_| 0.0);
         let joined = update.iter().zip(candidate).zip(h).map(|((z, new), old)| (1.0 - z) * new + z * old);
         state[0] = joined.collect();
