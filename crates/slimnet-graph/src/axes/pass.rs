@@ -141,6 +141,16 @@ impl<'g> Pass<'g> {
         left.is_some()
     }
 
+    /// Data that the file holds for a value, or that follows from such data alone.
+    pub(super) fn known_data(&self, value: ValueId) -> Option<&Tensor> {
+        self.types.data(self.graph, value)
+    }
+
+    /// [`Self::known_data`] of an input of a node.
+    pub(super) fn known_input(&self, node: NodeId, slot: usize) -> Option<&Tensor> {
+        self.known_data(self.graph.node(node).input(slot)?)
+    }
+
     // --- states ------------------------------------------------------------------------------------------------------
 
     /// Lengths of a value's axes; `None` if not even their number is known.

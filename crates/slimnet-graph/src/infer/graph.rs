@@ -86,6 +86,11 @@ impl Inference {
         self.constants.get(&id)
     }
 
+    /// The data of a value: what the file holds, or what follows from such data alone.
+    pub fn data<'a>(&'a self, graph: &'a Graph, id: ValueId) -> Option<&'a Tensor> {
+        graph.value(id).data.as_ref().or_else(|| self.constant(id))
+    }
+
     /// Takes room for `count` elements, if there is as much.
     fn take_room(&mut self, count: usize) -> bool {
         let left = self.room.checked_sub(count);

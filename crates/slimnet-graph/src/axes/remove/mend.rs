@@ -4,11 +4,12 @@ use super::RemoveError;
 use super::kept::Kept;
 use crate::axes::rules::{axis_of, slice_range};
 use crate::graph::{Graph, NodeId, ValueId};
+use crate::infer::Inference;
 use crate::ops::Op;
 use crate::tensor::Tensor;
 
 /// Mends every node of `graph` that reads or computes something that lost positions. `before` is the graph before.
-pub(super) fn mend(graph: &mut Graph, before: &Graph, kept: &Kept) -> Result<(), RemoveError> {
+pub(super) fn mend(graph: &mut Graph, before: &Graph, types: &Inference, kept: &Kept) -> Result<(), RemoveError> {
     let mut nodes: Vec<NodeId> = kept
         .values()
         .flat_map(|value| {
@@ -19,7 +20,7 @@ pub(super) fn mend(graph: &mut Graph, before: &Graph, kept: &Kept) -> Result<(),
     nodes.sort_unstable();
     nodes.dedup();
     for node in nodes {
-        Mend { graph, before, kept, node }.mend()?;
+        Mend { graph, before, types, kept, node }.mend()?;
     }
     Ok(())
 }
@@ -27,6 +28,7 @@ pub(super) fn mend(graph: &mut Graph, before: &Graph, kept: &Kept) -> Result<(),
 struct Mend<'a> {
     graph: &'a mut Graph,
     before: &'a Graph,
+    types: &'a Inference,
     kept: &'a Kept,
     node: NodeId,
 }
@@ -77,20 +79,22 @@ impl Mend<'_> {
         self.kept.length(value, axis).or(own)
     }
 
-    /// The integers of a constant input, if there is one.
+    /// The integers of a constant input, or of one that follows from constants alone, if there is one.
     fn integers(&self, slot: usize) -> Option<Vec<i64>> {
-        self.before.value(self.input(slot)?).data.as_ref()?.to_i64s().ok()
+        self.types.data(self.before, self.input(slot)?)?.to_i64s().ok()
     }
 
     /// Gives a constant input other integers; other readers keep the old ones.
     fn set_integers(&mut self, slot: usize, values: &[i64], shape: Vec<usize>) -> Result<(), RemoveError> {
         let old = self.input(slot);
-        let data = old.and_then(|old| self.before.value(old).data.as_ref());
+        let data = old.and_then(|old| self.types.data(self.before, old));
         let element_type = data.map_or(crate::ElementType::I64, Tensor::element_type);
         let wide = values.iter().map(|&value| i128::from(value)).collect();
         let tensor = Tensor::from_i128s(element_type, shape, wide)?;
         match old {
-            Some(old) if self.before.value(old).readers().len() == 1 => self.graph.set_data(old, tensor),
+            Some(old) if self.graph.value(old).data.is_some() && self.before.value(old).readers().len() == 1 => {
+                self.graph.set_data(old, tensor)
+            }
             _ => {
                 let wish = old.map_or_else(
                     || format!("{}_sizes", self.before.node(self.node).name),

@@ -98,7 +98,7 @@ pub fn remove(graph: &mut Graph, coupling: &Coupling, groups: &BTreeSet<GroupId>
     }
     // All is done on copies, which share the tensors' data.
     let mut before = graph.clone();
-    infer_graph(&mut before)?;
+    let types = infer_graph(&mut before)?;
     let kept = Kept::new(&before, coupling, &all)?;
     let mut changed = before.clone();
     let mut removal = Removal { groups: all.len(), narrowed: Vec::new() };
@@ -115,7 +115,7 @@ pub fn remove(graph: &mut Graph, coupling: &Coupling, groups: &BTreeSet<GroupId>
             }
         }
     }
-    mend::mend(&mut changed, &before, &kept)?;
+    mend::mend(&mut changed, &before, &types, &kept)?;
     // Whatever was mended wrongly, or is computed while running and did not follow, contradicts the new shapes.
     infer_graph(&mut changed)?;
     *graph = changed;

@@ -51,7 +51,7 @@ impl Pass<'_> {
             // Sizes that stand in a constant are changed with the axis; scales are 1 here.
             let follows = !sizes
                 || (whole && self.kept_entry(node, 3, axis) != Kept::Stuck)
-                || self.graph.input_data(node, 3).is_some();
+                || self.known_input(node, 3).is_some();
             if same && axis < 2 && follows {
                 names.push((axis, axis));
             } else {

@@ -242,7 +242,7 @@ impl Pass<'_> {
             let result = self.chosen(node, &mut state, axis, &chosen, lengths);
             self.store(output, result);
         }
-        if operator.input(1).is_some_and(|sizes| graph.value(sizes).data.is_none()) {
+        if operator.input(1).is_some_and(|sizes| self.known_data(sizes).is_none()) {
             let reason = self.because(Reason::ComputedShape, node);
             self.fix(&mut state, axis, reason);
         }
@@ -268,7 +268,7 @@ impl Pass<'_> {
     /// Integers of a constant input, or contents that inference found.
     pub(in crate::axes) fn integers(&self, node: NodeId, slot: usize) -> Option<Vec<i64>> {
         let input = self.graph.node(node).input(slot)?;
-        match &self.graph.value(input).data {
+        match self.known_data(input) {
             Some(data) => data.to_i64s().ok(),
             None => self.types.contents(input)?.iter().map(crate::graph::Dim::constant).collect(),
         }
@@ -300,7 +300,7 @@ impl Pass<'_> {
                 continue;
             }
             let at = |list: &Option<Vec<i64>>| list.as_ref().and_then(|list| list.get(index)).copied();
-            let constant = [1, 2].iter().all(|&slot| self.graph.input_data(node, slot).is_some());
+            let constant = [1, 2].iter().all(|&slot| self.known_input(node, slot).is_some());
             let chosen = match (at(&starts), at(&ends), at(&steps), state.lengths[axis]) {
                 (Some(start), Some(end), Some(1), Some(length)) if constant => Some(slice_range(start, end, length)),
                 _ => None,
@@ -348,7 +348,7 @@ impl Pass<'_> {
             let reason = self.because(Reason::ComputedShape, node);
             return self.give_up(node, reason);
         };
-        let literal = self.graph.input_data(node, 1).is_some();
+        let literal = self.known_input(node, 1).is_some();
         for (index, &axis) in axes.iter().enumerate() {
             let (begin, end) = (pads.get(index).copied(), pads.get(index + axes.len()).copied());
             let (Some(begin), Some(end)) = (begin, end) else { continue };
@@ -398,7 +398,7 @@ impl Pass<'_> {
             let reason = self.unknown_shape(&[indices], y);
             return self.give_up(node, reason);
         };
-        let literal = self.graph.input_data(node, 1).is_some_and(|data| data.rank() <= 1);
+        let literal = self.known_input(node, 1).is_some_and(|data| data.rank() <= 1);
         let chosen: Option<Vec<usize>> = match (literal, state.lengths[axis]) {
             (true, Some(length)) => {
                 self.integers(node, 1).and_then(|indices| indices.iter().map(|&index| axis_of(index, length)).collect())

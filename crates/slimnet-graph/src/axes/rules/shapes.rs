@@ -34,7 +34,7 @@ impl ShapeEntry {
     /// Follows element `index` of a tensor of at most one axis to where it comes from.
     fn of(graph: &Graph, types: &Inference, mut value: ValueId, mut index: usize) -> Self {
         loop {
-            if let Some(data) = &graph.value(value).data {
+            if let Some(data) = types.data(graph, value) {
                 let known = data.to_i64s().ok().and_then(|data| data.get(index).copied());
                 return known.map_or(Self::Unknown, Self::Literal);
             }
@@ -46,7 +46,7 @@ impl ShapeEntry {
                 Some([length]) => length.known(),
                 _ => None,
             };
-            let literals = |slot: usize| graph.input_data(producer, slot).and_then(|data| data.to_i64s().ok());
+            let literals = |slot: usize| types.data(graph, node.input(slot)?)?.to_i64s().ok();
             let place = |position: i64, length: usize| super::joining::axis_of(position, length);
             match &node.op {
                 Op::Unary(Unary::Identity)
@@ -98,7 +98,7 @@ impl Pass<'_> {
     pub(super) fn kept_entry(&self, node: NodeId, slot: usize, axis: usize) -> Kept {
         let graph = self.graph;
         let Some(input) = graph.node(node).input(slot) else { return Kept::Follows };
-        if graph.value(input).data.is_some() {
+        if self.known_data(input).is_some() {
             return Kept::Follows;
         }
         match ShapeEntry::of(graph, &self.types, input, axis) {
@@ -113,7 +113,7 @@ impl Pass<'_> {
     fn check_entries(&mut self, node: NodeId, slot: usize) {
         let graph = self.graph;
         let Some(y) = graph.node(node).output(0) else { return };
-        if graph.node(node).input(slot).is_none_or(|shape| graph.value(shape).data.is_some()) {
+        if graph.node(node).input(slot).is_none_or(|shape| self.known_data(shape).is_some()) {
             return;
         }
         let Some(mut state) = self.load(y) else { return };
