@@ -46,7 +46,8 @@ fn official_operator_tests() {
         let _ = writeln!(std::io::stderr(), "\n*** SKIPPED: no official operator tests: {help} ***\n");
         return;
     };
-    let mut tests: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut tests: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     tests.retain(|test| test.join("model.onnx").is_file());
     tests.sort();
     assert!(!tests.is_empty(), "no tests in {}", folder.display());
