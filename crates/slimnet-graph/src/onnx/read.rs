@@ -80,6 +80,7 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
         budget: SparseBudget::new(size),
         graph: Graph::new(graph.name()),
         sketch: Sketch::default(),
+        needs_types: false,
         read: HashSet::new(),
         replaced: Vec::new(),
     };
@@ -139,6 +140,8 @@ struct Reader {
     budget: SparseBudget,
     graph: Graph,
     sketch: Sketch,
+    /// Whether the lifting of some node asks for types of what it reads.
+    needs_types: bool,
     /// Names that nodes read, where lifting needs to know.
     read: HashSet<String>,
     /// Data that lifted nodes no longer read.
@@ -161,6 +164,7 @@ impl Reader {
         }
         let mut nodes = proto.node;
         self.add_computed_values(&mut nodes)?;
+        self.needs_types = nodes.iter().any(|node| lift::asks_for_types(node.op_type(), self.opset));
         if lift::asks_what_is_read(self.opset) {
             let names =
                 nodes.iter().flat_map(|node| node.input.iter().cloned().chain(subgraph::captures(&node.attribute)));
@@ -244,30 +248,28 @@ impl Reader {
         let functions = &self.functions;
         let is_constant = |node: &NodeProto| {
             let domain = canonical_domain(node.domain());
-            node.op_type() == "Constant"
-                && domain.is_empty()
-                && !functions.contains(&(String::new(), "Constant".into()))
+            node.op_type() == "Constant" && domain.is_empty() && !calls_function(functions, "", "Constant")
         };
         let constants: Vec<bool> = nodes.iter().map(is_constant).collect();
         for (node, &is_constant) in nodes.iter_mut().zip(&constants) {
-            let by = describe(node);
             if !is_constant {
                 for name in node.output.iter().filter(|name| !name.is_empty()) {
-                    self.add(Value::new(name), || by.clone())?;
+                    self.add(Value::new(name), || describe(node))?;
                 }
                 continue;
             }
-            let [output] = &node.output[..] else {
+            let [name] = &node.output[..] else {
                 let (found, expected) = (node.output.len().to_string(), "1".to_owned());
-                return Err(ReadProblem::Node { node: by, what: "number of outputs".into(), expected, found });
+                let node = describe(node);
+                return Err(ReadProblem::Node { node, what: "number of outputs".into(), expected, found });
             };
-            let name = output.clone();
+            let name = name.clone();
             let data = constant::constant(node, &mut self.external, &mut self.budget)?;
             let mut value = Value::with_data(&name, data);
             value.form = DataForm::ConstantNode(node.name.take().unwrap_or_default());
             value.doc_string = node.doc_string.take().unwrap_or_default();
             value.metadata = pairs(std::mem::take(&mut node.metadata_props));
-            self.add(value, || by.clone())?;
+            self.add(value, || describe(node))?;
         }
         let mut constants = constants.into_iter();
         nodes.retain(|_| !constants.next().unwrap_or(false));
@@ -316,7 +318,7 @@ impl Reader {
 
     /// Why a node is kept whole without looking at its operator.
     fn why_kept(&self, node: &NodeProto, domain: &str) -> Option<String> {
-        if self.functions.contains(&(domain.to_owned(), node.op_type().to_owned())) {
+        if calls_function(&self.functions, domain, node.op_type()) {
             return Some("calls a function of the model".into());
         }
         if !domain.is_empty() {
@@ -396,11 +398,15 @@ impl Reader {
         outputs: Vec<Option<ValueId>>,
     ) -> Result<NodeId, ReadProblem> {
         let id = self.graph.add_node(name, op, inputs, outputs)?;
-        if self.opset != SEMANTICS {
+        if self.needs_types {
             self.sketch.add(&self.graph, id);
         }
         Ok(id)
     }
+}
+
+fn calls_function(functions: &HashSet<(String, String)>, domain: &str, op_type: &str) -> bool {
+    !functions.is_empty() && functions.contains(&(domain.to_owned(), op_type.to_owned()))
 }
 
 /// What to call a node in messages.

@@ -101,6 +101,12 @@ pub(super) fn asks_what_is_read(opset: i64) -> bool {
     opset < 10
 }
 
+/// Whether lifting an operator asks for element types or shapes of what a node reads.
+pub(super) fn asks_for_types(op_type: &str, opset: i64) -> bool {
+    schema::moved(op_type).any(|moved| opset < moved.since && moved.form == Form::Number)
+        || rules::asks_for_types(op_type, opset)
+}
+
 /// Lifts a node of the default domain from operator set `opset`.
 pub(super) fn lift(node: Source<'_>, opset: i64) -> Result<Lifted, NotLifted> {
     let op_type = node.op_type;

@@ -49,6 +49,17 @@ pub(super) fn apply(draft: &mut Draft<'_>, opset: i64) -> Result<(), NotLifted> 
     }
 }
 
+/// Whether [`apply`] asks for element types or shapes.
+pub(super) fn asks_for_types(op_type: &str, opset: i64) -> bool {
+    match op_type {
+        "Softmax" | "LogSoftmax" | "Hardmax" => opset < 13,
+        "GroupNormalization" => opset < 21,
+        "Mod" | "BitShift" => opset >= 28,
+        "QuantizeLinear" | "DequantizeLinear" => opset >= 23,
+        _ => false,
+    }
+}
+
 /// An attribute that came after the semantics inside: nothing is lost if it says what was always so.
 fn only<T>(draft: &mut Draft<'_>, name: &str, usual: &T) -> Result<(), NotLifted>
 where
