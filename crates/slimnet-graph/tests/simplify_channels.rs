@@ -271,8 +271,7 @@ fn quantized_weights_lose_dead_channels() {
     let quantized = |net: &mut Net, shape: &[usize]| {
         let values = net.random(shape).to_f64s().unwrap().iter().map(|value| (value * 30.0).round()).collect();
         let data = Tensor::from_f64s(ElementType::I8, shape.to_vec(), values).unwrap();
-        let id = net.graph.add_constant("q", data);
-        id
+        net.graph.add_constant("q", data)
     };
     let (first, second) = (quantized(&mut net, &[4, 3, 3, 3]), quantized(&mut net, &[2, 4, 3, 3]));
     scale(&mut net, first, 0, &[3], 0.0);

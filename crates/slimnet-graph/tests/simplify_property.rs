@@ -5,7 +5,8 @@ mod simplify_common;
 use simplify_common::{Net, op, op_of, op_with, parameters, simplified};
 use slimnet_graph::simplify::{Change, SimplifyOptions};
 use slimnet_graph::zoo::random::Stream;
-use slimnet_graph::{ElementType, Tensor, ValueId};
+use slimnet_graph::zoo::{ZooOptions, build};
+use slimnet_graph::{ElementType, Graph, Tensor, ValueId};
 
 /// Draws numbers one after the other.
 struct Draw {
@@ -40,21 +41,8 @@ struct Generator {
 impl Generator {
     /// Random weights of which some slices along the first two axes vanish.
     fn weight(&mut self, shape: &[usize]) -> ValueId {
-        let data = self.net.random(shape);
-        let mut values = data.to_f64s().unwrap();
-        for axis in 0..shape.len().min(2) {
-            let inner: usize = shape[axis + 1..].iter().product();
-            for place in 0..shape[axis] {
-                if self.draw.chance(20) {
-                    let factor = [0.0, 1e-15][self.draw.below(2) as usize];
-                    for (index, value) in values.iter_mut().enumerate() {
-                        if index / inner % shape[axis] == place {
-                            *value *= factor;
-                        }
-                    }
-                }
-            }
-        }
+        let mut values = self.net.random(shape).to_f64s().unwrap();
+        plant(&mut self.draw, shape, &mut values, 20);
         self.add(shape, &values)
     }
 
@@ -77,7 +65,8 @@ impl Generator {
         if map.size + 2 * pad < kernel {
             return map;
         }
-        let groups = if map.channels % 2 == 0 && channels % 2 == 0 && self.draw.chance(25) { 2 } else { 1 };
+        let groups =
+            if map.channels.is_multiple_of(2) && channels.is_multiple_of(2) && self.draw.chance(25) { 2 } else { 1 };
         self.conv_with(map, channels, groups, kernel, pad)
     }
 
@@ -174,7 +163,7 @@ impl Generator {
                 let gate = self.net.node(op("HardSigmoid"), &[gate.value]);
                 Map { value: self.net.plain("Mul", &[map.value, gate]), ..map }
             }
-            13 if map.channels % 2 == 0 => self.shuffle(map),
+            13 if map.channels.is_multiple_of(2) => self.shuffle(map),
             _ => {
                 let inputs = [map.value, self.ints(&[0, 0, 1, 0, 0, 0, 0, 1])];
                 Map { value: self.net.plain("Pad", &inputs), ..map }.cropped(self)
@@ -229,23 +218,37 @@ fn network(seed: u64) -> Net {
     };
     let value = generator.activation_free(value);
     generator.net.output(value, "y");
-    widened(generator.net)
+    widen(&mut generator.net.graph);
+    generator.net
 }
 
-/// The same network in float64, whose rounding cannot be taken for a mistake however it is amplified.
-fn widened(mut net: Net) -> Net {
-    let ids: Vec<_> = net.graph.values().map(|(id, _)| id).collect();
+/// Makes a network one of float64, whose rounding cannot be taken for a mistake however it is amplified.
+fn widen(graph: &mut Graph) {
+    let ids: Vec<_> = graph.values().map(|(id, _)| id).collect();
     for id in ids {
-        let value = net.graph.value_mut(id);
+        let value = graph.value_mut(id);
         if value.element_type == Some(ElementType::F32) {
             value.element_type = Some(ElementType::F64);
         }
         if let Some(data) = value.data.clone().filter(|data| data.element_type().is_float()) {
             let wide = Tensor::from_f64s(ElementType::F64, data.shape().to_vec(), data.to_f64s().unwrap());
-            net.graph.set_data(id, wide.unwrap());
+            graph.set_data(id, wide.unwrap());
         }
     }
-    net
+}
+
+/// Lets some slices of a weight along its first two axes vanish.
+fn plant(draw: &mut Draw, shape: &[usize], values: &mut [f64], percent: u64) {
+    for axis in 0..shape.len().min(2) {
+        let inner: usize = shape[axis + 1..].iter().product();
+        for place in 0..shape[axis] {
+            if draw.chance(percent) {
+                let factor = [0.0, 1e-15][draw.below(2) as usize];
+                let slice = values.iter_mut().enumerate().filter(|(index, _)| index / inner % shape[axis] == place);
+                slice.for_each(|(_, value)| *value *= factor);
+            }
+        }
+    }
 }
 
 impl Generator {
@@ -270,4 +273,33 @@ fn simplifying_keeps_what_networks_compute() {
     }
     // The planted channels are found: without removal neither number would come near.
     assert!(shrunk >= 130 && channels >= 300, "{shrunk} networks, {channels} channels");
+}
+
+#[test]
+fn simplifying_keeps_what_well_known_networks_compute() {
+    for (name, resolution) in [
+        ("lenet-300-100", None),
+        ("resnet8", None),
+        ("resnet20", None),
+        ("ds-cnn", None),
+        ("mobilenet-v1", Some(32)),
+        ("transformer-encoder", None),
+    ] {
+        println!("{name}"); // shown where the test fails
+        let width = resolution.map(|_| 0.25);
+        let mut graph = build(name, &ZooOptions { resolution, width, ..ZooOptions::default() }).unwrap();
+        let mut draw = Draw { stream: Stream::new(5, 11), next: 0 };
+        let weights: Vec<_> = graph.values().map(|(id, value)| (id, value.data.clone())).collect();
+        for (id, data) in weights {
+            if let Some(data) = data.filter(|data| data.element_type() == ElementType::F32 && data.rank() >= 2) {
+                let mut values = data.to_f64s().unwrap();
+                plant(&mut draw, data.shape(), &mut values, 10);
+                graph.set_data(id, Tensor::from_f64s(ElementType::F32, data.shape().to_vec(), values).unwrap());
+            }
+        }
+        widen(&mut graph);
+        let (after, report) = simplified(&graph, &SimplifyOptions::default(), 1e-9);
+        assert!(parameters(&after) < parameters(&graph) && report.changes.contains_key(&Change::Channels));
+        assert_eq!(report.refusals, Vec::<String>::new());
+    }
 }

@@ -86,6 +86,8 @@ struct Group {
     frozen: Option<ReasonId>,
     /// Groups that go with this one, if it stands for a whole row.
     members: Vec<GroupId>,
+    /// Which rows it is a member of, in [`Coupling::rows`].
+    rows: Vec<usize>,
     slices: Vec<Slice>,
     axis: usize,
 }
@@ -98,7 +100,13 @@ pub struct Coupling {
     blocks: Vec<Block>,
     axes: Vec<CoupledAxis>,
     reasons: Vec<Reason>,
+    rows: Vec<Row>,
+    /// Groups of rows that lie side by side.
+    row_axes: Vec<Arc<[GroupId]>>,
 }
+
+/// A group and one row that it stands for; it may stand for several, which go together.
+type Row = (GroupId, Vec<GroupId>);
 
 /// Finds which slices of which tensors go together. An axis of unknown length cannot lose positions. Linear in the lengths of the axes that reach parameters.
 ///
@@ -107,6 +115,7 @@ pub struct Coupling {
 pub fn couple(graph: &Graph, options: &CoupleOptions) -> Result<Coupling, GraphInferError> {
     let mut pass = Pass::new(graph, options, analyse(graph)?);
     for node in graph.schedule()? {
+        pass.note_dependence(node);
         pass.visit(node);
     }
     for &output in graph.outputs() {
@@ -182,14 +191,26 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
             blocks.push(Block { node: block.node, inner: block.inner, groups: translated });
         }
     }
+    let row_axes: Vec<Arc<[GroupId]>> =
+        pass.labels.row_axes().iter().map(|labels| translate(&mut pass, labels)).collect();
+    let mut known: Vec<Row> = Vec::new();
     for (row, members) in rows {
-        let (Some(&row), members) = (names.get(&row), members.iter().filter_map(|member| names.get(member)).copied())
+        let (Some(&row), Some(members)) =
+            (names.get(&row), members.iter().map(|member| names.get(member).copied()).collect::<Option<Vec<_>>>())
         else {
             continue;
         };
-        groups[row.index()].members.extend(members);
+        for member in &members {
+            groups[member.index()].rows.push(known.len());
+        }
+        let own = &mut groups[row.index()].members;
+        own.extend_from_slice(&members);
+        own.sort_unstable();
+        own.dedup();
+        known.push((row, members));
     }
-    let mut coupling = Coupling { groups, covers, blocks, axes: Vec::new(), reasons: pass.reasons };
+    let reasons = pass.reasons;
+    let mut coupling = Coupling { groups, covers, blocks, axes: Vec::new(), reasons, rows: known, row_axes };
     coupling.list_slices(graph);
     coupling.list_axes(graph);
     coupling
@@ -232,11 +253,11 @@ impl Coupling {
     fn list_axes(&mut self, graph: &Graph) {
         let mut families = Families((0..self.groups.len()).collect());
         let mut seen: HashSet<usize> = HashSet::new();
-        for cover in self.covers.iter().flatten() {
-            if !seen.insert(Arc::as_ptr(&cover.groups).cast::<GroupId>() as usize) {
+        for groups in self.covers.iter().flatten().map(|cover| &cover.groups).chain(&self.row_axes) {
+            if !seen.insert(Arc::as_ptr(groups).cast::<GroupId>() as usize) {
                 continue;
             }
-            for pair in cover.groups.windows(2) {
+            for pair in groups.windows(2) {
                 let (a, b) = (families.find(pair[0].index()), families.find(pair[1].index()));
                 families.0[a.max(b)] = a.min(b);
             }
@@ -271,6 +292,15 @@ impl Coupling {
                     axis.covers.push((value, place));
                 }
             }
+        }
+        for index in 0..self.axes.len() {
+            if !self.axes[index].name.is_empty() {
+                continue;
+            }
+            // Whole rows that no value has as an axis: named after what they consist of.
+            let members = self.axes[index].groups.iter().flat_map(|&group| self.members(group));
+            let named = members.map(|&member| &self.axes[self.axis_of(member)].name).find(|name| !name.is_empty());
+            self.axes[index].name = named.cloned().unwrap_or_default();
         }
         for (place, block) in self.blocks.iter().enumerate() {
             let axes: BTreeSet<usize> = block.groups.iter().map(|group| self.groups[group.index()].axis).collect();
@@ -332,25 +362,12 @@ impl Coupling {
         let mut all = groups.clone();
         let mut stack: Vec<GroupId> = groups.iter().copied().collect();
         while let Some(group) = stack.pop() {
-            stack.extend(self.members(group).iter().filter(|&&member| all.insert(member)));
+            let Group { members, rows, .. } = &self.groups[group.index()];
+            let whole = |row: &&Row| row.1.iter().all(|member| all.contains(member));
+            let rows: Vec<GroupId> = rows.iter().map(|&row| &self.rows[row]).filter(whole).map(|row| row.0).collect();
+            stack.extend(members.iter().copied().chain(rows).filter(|&next| all.insert(next)));
         }
-        loop {
-            let whole = self.groups().filter(|&row| {
-                let members = self.members(row);
-                !members.is_empty() && !all.contains(&row) && members.iter().all(|member| all.contains(member))
-            });
-            let found: Vec<GroupId> = whole.collect();
-            if found.is_empty() {
-                return all;
-            }
-            // A row may be a member of others that are thereby whole, or be tied to other rows.
-            let mut stack = found;
-            while let Some(group) = stack.pop() {
-                if all.insert(group) {
-                    stack.extend(self.members(group).iter().copied());
-                }
-            }
-        }
+        all
     }
 
     /// The smallest sets of groups of an axis that can be removed, each by itself or with any others of the list as long as
@@ -376,7 +393,10 @@ impl Coupling {
             return true;
         }
         let all = self.closure(&unit.iter().copied().collect());
-        all.iter().all(|&group| self.frozen(group).is_none()) && self.blocks.iter().all(|block| rows_equal(block, &all))
+        let axes: BTreeSet<usize> = all.iter().map(|&group| self.axis_of(group)).collect();
+        let mut blocks = axes.iter().flat_map(|&axis| &self.axes[axis].blocks);
+        all.iter().all(|&group| self.frozen(group).is_none())
+            && blocks.all(|&block| rows_equal(&self.blocks[block], &all))
     }
 
     /// The share of a graph's parameters that lie on at least one group that is not frozen.

@@ -84,6 +84,8 @@ pub(super) struct Pass<'g> {
     pub(super) blocks: Vec<Block>,
     /// Covers of initializers that readers contract: (value, index of the cover).
     pub(super) reads: HashSet<(ValueId, usize)>,
+    /// Whether each value depends on an input that the caller gives.
+    depends: Vec<bool>,
     /// Shapes, and contents of small integer tensors.
     pub(super) types: Inference,
     pub(super) reasons: Vec<Reason>,
@@ -105,6 +107,10 @@ impl<'g> Pass<'g> {
             states: vec![None; graph.value_bound()],
             blocks: Vec::new(),
             reads: HashSet::new(),
+            depends: graph.values().fold(vec![false; graph.value_bound()], |mut depends, (id, value)| {
+                depends[id.index()] = value.data.is_none() && value.producer().is_none();
+                depends
+            }),
             types,
             reasons: Vec::new(),
             reason_ids: HashMap::new(),
@@ -367,8 +373,20 @@ impl<'g> Pass<'g> {
         }
     }
 
-    /// Notes that a reader contracts an axis: what it reads there are the slices of an initializer.
-    pub(super) fn mark_reads(&mut self, state: &State, axis: usize) {
+    /// Notes whether what a node computes depends on the graph's inputs.
+    pub(super) fn note_dependence(&mut self, node: NodeId) {
+        let node = self.graph.node(node);
+        if node.inputs().iter().flatten().any(|input| self.depends[input.index()]) {
+            node.outputs().iter().flatten().for_each(|output| self.depends[output.index()] = true);
+        }
+    }
+
+    /// Notes that a reader contracts an axis of `value`: what it reads there are the slices of an initializer, unless the
+    /// value is computed from the graph's inputs (then an initializer under it was written into the value, not read).
+    pub(super) fn mark_reads(&mut self, value: ValueId, state: &State, axis: usize) {
+        if self.depends[value.index()] {
+            return;
+        }
         let origins = state.covers.iter().filter(|cover| cover.has(axis)).flat_map(|cover| &cover.origins).copied();
         self.reads.extend(origins);
     }

@@ -76,14 +76,13 @@ fn einsum_of<T: Number>(equation: &str, context: &Context<'_>) -> Result<Vec<Ten
         }
         axes.push(labels);
     }
-    let result = match result {
-        Some(result) => labels(result, widest).ok_or_else(wrong)?,
+    let result = if let Some(result) = result {
+        labels(result, widest).ok_or_else(wrong)?
+    } else {
         // Without a result: the broadcast axes, then the letters that occur once, in their order.
-        None => {
-            let ellipsis = (0..widest).rev().map(Label::Ellipsis);
-            let once = uses.iter().filter(|(label, count)| matches!(label, Label::Letter(_)) && **count == 1);
-            ellipsis.chain(once.map(|(label, _)| *label)).collect()
-        }
+        let ellipsis = (0..widest).rev().map(Label::Ellipsis);
+        let once = uses.iter().filter(|(label, count)| matches!(label, Label::Letter(_)) && **count == 1);
+        ellipsis.chain(once.map(|(label, _)| *label)).collect()
     };
     let twice = result.iter().enumerate().any(|(place, label)| result[..place].contains(label));
     if twice || result.iter().any(|label| !lengths.contains_key(label)) {

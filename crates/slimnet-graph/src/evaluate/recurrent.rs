@@ -202,7 +202,7 @@ impl Layer {
                     let x = &self.x[(step * self.batch + example) * self.input..][..self.input];
                     let (input_bias, state_bias) = self.bias[direction * 2 * rows..][..2 * rows].split_at(rows);
                     let cell_inputs = Cell {
-                        from_input: product(w, x).zip(input_bias).map(|(sum, bias)| sum + bias).collect(),
+                        of_input: product(w, x).zip(input_bias).map(|(sum, bias)| sum + bias).collect(),
                         state_bias,
                         recurrent: &self.r[direction * rows * hidden..][..rows * hidden],
                         hidden,
@@ -259,7 +259,7 @@ fn product<'a>(matrix: &'a [f64], vector: &'a [f64]) -> impl Iterator<Item = f64
 /// What one step of one example is computed from, besides its state.
 struct Cell<'a> {
     /// W x and its bias, gate by gate.
-    from_input: Vec<f64>,
+    of_input: Vec<f64>,
     state_bias: &'a [f64],
     recurrent: &'a [f64],
     hidden: usize,
@@ -270,7 +270,7 @@ struct Cell<'a> {
 
 impl Cell<'_> {
     /// R h of one gate, with its bias.
-    fn from_state(&self, gate: usize, h: &[f64]) -> Vec<f64> {
+    fn of_state(&self, gate: usize, h: &[f64]) -> Vec<f64> {
         let hidden = self.hidden;
         let matrix = &self.recurrent[gate * hidden * hidden..][..hidden * hidden];
         product(matrix, h).zip(&self.state_bias[gate * hidden..]).map(|(sum, bias)| sum + bias).collect()
@@ -282,9 +282,9 @@ impl Cell<'_> {
     }
 
     /// A gate's activation of its input, its state, and something more for each element.
-    fn gate(&self, gate: usize, function: usize, from_state: &[f64], more: impl Fn(usize) -> f64) -> Vec<f64> {
-        let from_input = &self.from_input[gate * self.hidden..][..self.hidden];
-        let sums = from_input.iter().zip(from_state).enumerate();
+    fn gate(&self, gate: usize, function: usize, of_state: &[f64], more: impl Fn(usize) -> f64) -> Vec<f64> {
+        let of_input = &self.of_input[gate * self.hidden..][..self.hidden];
+        let sums = of_input.iter().zip(of_state).enumerate();
         sums.map(|(place, (input, state))| self.activate(function, input + state + more(place))).collect()
     }
 }
@@ -292,7 +292,7 @@ impl Cell<'_> {
 pub(super) fn rnn(op: &Rnn, context: &Context<'_>) -> Results {
     let layer = Layer::new(&attributes_of!(op, &["Tanh"], 1), context)?;
     layer.run(context, &[&layer.initial_h], |cell, state| {
-        state[0] = cell.gate(0, 0, &cell.from_state(0, &state[0]), |_| 0.0);
+        state[0] = cell.gate(0, 0, &cell.of_state(0, &state[0]), |_| 0.0);
     })
 }
 
@@ -300,13 +300,12 @@ pub(super) fn gru(op: &Gru, context: &Context<'_>) -> Results {
     let layer = Layer::new(&attributes_of!(op, &["Sigmoid", "Tanh"], 3), context)?;
     layer.run(context, &[&layer.initial_h], |cell, state| {
         let h = &state[0];
-        let update = cell.gate(0, 0, &cell.from_state(0, h), |_| 0.0);
-        let reset = cell.gate(1, 0, &cell.from_state(1, h), |_| 0.0);
+        let update = cell.gate(0, 0, &cell.of_state(0, h), |_| 0.0);
+        let reset = cell.gate(1, 0, &cell.of_state(1, h), |_| 0.0);
         let scaled =
             |values: &[f64]| -> Vec<_> { reset.iter().zip(values).map(|(reset, value)| reset * value).collect() };
-        let from_state =
-            if op.linear_before_reset { scaled(&cell.from_state(2, h)) } else { cell.from_state(2, &scaled(h)) };
-        let candidate = cell.gate(2, 1, &from_state, |_| 0.0);
+        let of_state = if op.linear_before_reset { scaled(&cell.of_state(2, h)) } else { cell.of_state(2, &scaled(h)) };
+        let candidate = cell.gate(2, 1, &of_state, |_| 0.0);
         let joined = update.iter().zip(candidate).zip(h).map(|((z, new), old)| (1.0 - z) * new + z * old);
         state[0] = joined.collect();
     })
@@ -322,17 +321,17 @@ pub(super) fn lstm(op: &Lstm, context: &Context<'_>) -> Results {
     layer.run(context, &[&layer.initial_h, &initial_c], |cell, state| {
         let [h, c] = state else { return };
         let peephole = |gate: usize, place: usize| peepholes[(cell.direction * 3 + gate) * hidden + place];
-        let input = cell.gate(0, 0, &cell.from_state(0, h), |place| peephole(0, place) * c[place]);
+        let input = cell.gate(0, 0, &cell.of_state(0, h), |place| peephole(0, place) * c[place]);
         let forget = if op.input_forget {
             input.iter().map(|input| 1.0 - input).collect()
         } else {
-            cell.gate(2, 0, &cell.from_state(2, h), |place| peephole(2, place) * c[place])
+            cell.gate(2, 0, &cell.of_state(2, h), |place| peephole(2, place) * c[place])
         };
-        let candidate = cell.gate(3, 1, &cell.from_state(3, h), |_| 0.0);
+        let candidate = cell.gate(3, 1, &cell.of_state(3, h), |_| 0.0);
         for (place, c) in c.iter_mut().enumerate() {
             *c = forget[place] * *c + input[place] * candidate[place];
         }
-        let output = cell.gate(1, 0, &cell.from_state(1, h), |place| peephole(1, place) * c[place]);
+        let output = cell.gate(1, 0, &cell.of_state(1, h), |place| peephole(1, place) * c[place]);
         // Only sums of gates are clipped: so do the runtimes, though the definition could be read otherwise.
         *h = output.iter().zip(c.iter()).map(|(output, &c)| output * cell.functions[2](c)).collect();
     })

@@ -34,13 +34,11 @@ fn before(graph: &Graph, node: NodeId) -> Option<(NodeId, ValueId)> {
 
 fn permutation(graph: &Graph, node: NodeId) -> Option<Vec<usize>> {
     let Op::Transpose(Transpose { perm }) = &graph.node(node).op else { return None };
-    match perm {
-        Some(perm) => perm.iter().map(|&axis| usize::try_from(axis).ok()).collect(),
-        None => {
-            let rank = graph.value(graph.node(node).input(0)?).shape.as_ref()?.len();
-            Some((0..rank).rev().collect())
-        }
+    if let Some(perm) = perm {
+        return perm.iter().map(|&axis| usize::try_from(axis).ok()).collect();
     }
+    let rank = graph.value(graph.node(node).input(0)?).shape.as_ref()?.len();
+    Some((0..rank).rev().collect())
 }
 
 fn join_transposes(graph: &mut Graph, node: NodeId) -> bool {

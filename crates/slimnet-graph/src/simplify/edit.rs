@@ -80,10 +80,7 @@ pub(super) fn same_front(graph: &Graph, node: NodeId, axes: usize) -> bool {
 pub(super) fn reduced_axes(graph: &Graph, node: NodeId) -> Option<Vec<usize>> {
     let Op::Reduce(_, op) = &graph.node(node).op else { return None };
     let rank = graph.value(graph.node(node).input(0)?).shape.as_ref()?.len();
-    let axes = match graph.node(node).input(1) {
-        None => Vec::new(),
-        Some(_) => integers(graph, node, 1)?,
-    };
+    let axes = if graph.node(node).input(1).is_some() { integers(graph, node, 1)? } else { Vec::new() };
     if axes.is_empty() && !op.noop_with_empty_axes {
         return Some((0..rank).collect());
     }
@@ -93,12 +90,32 @@ pub(super) fn reduced_axes(graph: &Graph, node: NodeId) -> Option<Vec<usize>> {
 /// Gives a node other data for a parameter: in place where it alone reads it, else as a new value.
 pub(super) fn set_parameter(graph: &mut Graph, node: NodeId, slot: usize, what: &str, data: Tensor) {
     let is_own = |value: &ValueId| graph.value(*value).readers().len() == 1 && !graph.outputs().contains(value);
-    match graph.node(node).input(slot).filter(is_own) {
-        Some(value) => graph.set_data(value, data),
-        None => {
-            let name = format!("{}.{what}", output_name(graph, node));
-            let value = graph.add_constant(&name, data);
-            graph.set_input(node, slot, Some(value));
-        }
+    if let Some(value) = graph.node(node).input(slot).filter(is_own) {
+        return graph.set_data(value, data);
     }
+    let name = format!("{}.{what}", output_name(graph, node));
+    let value = graph.add_constant(&name, data);
+    graph.set_input(node, slot, Some(value));
+}
+
+/// What a Pad adds to an axis, at its begin and at its end; negative amounts crop.
+pub(super) struct Amount {
+    pub axis: usize,
+    pub begin: i64,
+    pub end: i64,
+}
+
+/// Amounts and value of a Pad node over an input of `rank` axes, where the file holds them.
+pub(super) fn pad_amounts(graph: &Graph, node: NodeId, rank: usize) -> Option<(Vec<Amount>, f64)> {
+    let amounts = integers(graph, node, 1)?;
+    let axes: Vec<usize> = if graph.node(node).input(3).is_some() {
+        integers(graph, node, 3)?.into_iter().map(|axis| from_front(axis, rank)).collect::<Option<_>>()?
+    } else {
+        (0..rank).collect()
+    };
+    let value =
+        if graph.node(node).input(2).is_some() { *graph.input_data(node, 2)?.to_f64s().ok()?.first()? } else { 0.0 };
+    let (begins, ends) = amounts.split_at_checked(axes.len()).filter(|(begins, ends)| begins.len() == ends.len())?;
+    let amounts = axes.into_iter().zip(begins).zip(ends).map(|((axis, &begin), &end)| Amount { axis, begin, end });
+    Some((amounts.collect(), value))
 }

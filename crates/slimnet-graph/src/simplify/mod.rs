@@ -213,5 +213,5 @@ fn rewrite(
     changed |= report.count(Change::DuplicateConstants, duplicate::merge_constants(graph));
     let (nodes, values) = graph.remove_unreachable();
     changed |= report.count(Change::UnreachableNodes, nodes);
-    Ok(changed | (values > 0))
+    Ok(changed || values > 0)
 }

@@ -80,31 +80,19 @@ fn padding(graph: &Graph, node: NodeId) -> Option<Padding> {
     if rank < 3 || !graph.value(source).element_type?.is_float() {
         return None;
     }
-    let amounts = edit::integers(graph, node, 1)?;
-    let axes = match graph.node(node).input(3) {
-        None => (0..rank).collect(),
-        Some(_) => {
-            let axes = edit::integers(graph, node, 3)?;
-            axes.into_iter().map(|axis| edit::from_front(axis, rank)).collect::<Option<Vec<_>>>()?
+    let (amounts, value) = edit::pad_amounts(graph, node, rank)?;
+    let mut padding = Padding { source, begins: vec![0; rank], ends: vec![0; rank], value };
+    for edit::Amount { axis, begin, end } in amounts {
+        if begin < 0 || end < 0 {
+            return None;
         }
-    };
-    let (begins, ends) = amounts.split_at_checked(axes.len())?;
-    if ends.len() != begins.len() || amounts.iter().any(|&amount| amount < 0) {
-        return None;
-    }
-    let mut padding = Padding { source, begins: vec![0; rank], ends: vec![0; rank], value: 0.0 };
-    for ((&axis, &begin), &end) in axes.iter().zip(begins).zip(ends) {
-        padding.begins[axis] = begin;
-        padding.ends[axis] = end;
+        (padding.begins[axis], padding.ends[axis]) = (begin, end);
     }
     // Neither examples nor channels can be padded by a window.
     for amounts in [&mut padding.begins, &mut padding.ends] {
         if amounts.drain(..2).any(|amount| amount != 0) {
             return None;
         }
-    }
-    if graph.node(node).input(2).is_some() {
-        padding.value = *graph.input_data(node, 2)?.to_f64s().ok()?.first()?;
     }
     Some(padding)
 }

@@ -4,14 +4,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use slimnet_graph::axes::{Access, Coupling, GroupId};
 use slimnet_graph::graph::Value;
+use slimnet_graph::ops::attribute::Attributes;
 use slimnet_graph::ops::convolution::{AutoPad, Conv, ConvTranspose};
-use slimnet_graph::ops::elementwise::{Binary, Unary};
-use slimnet_graph::ops::index::Gather;
-use slimnet_graph::ops::layout::{Concat, Flatten, Pad, PadMode, Reshape, Slice, Split, Transpose};
+use slimnet_graph::ops::elementwise::{Binary, Unary, Variadic, Where};
+use slimnet_graph::ops::index::{Gather, Shape};
+use slimnet_graph::ops::layout::{Concat, Expand, Flatten, Pad, PadMode, Reshape, Slice, Split, Transpose, Unsqueeze};
 use slimnet_graph::ops::normalization::{
     BatchNormalization, GroupNormalization, InstanceNormalization, LayerNormalization, Softmax, SoftmaxKind,
 };
-use slimnet_graph::ops::pooling::{AveragePool, GlobalAveragePool, MaxPool};
+use slimnet_graph::ops::pooling::{AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool};
 use slimnet_graph::ops::product::{Einsum, Gemm, MatMul};
 use slimnet_graph::ops::quantization::DequantizeLinear;
 use slimnet_graph::ops::reduction::{Reduce, ReduceKind};
@@ -58,7 +59,7 @@ struct Net {
     seed: u64,
 }
 
-const BLOCKS: [fn(&mut Net, Image) -> Image; 21] = [
+const BLOCKS: [fn(&mut Net, Image) -> Image; 28] = [
     Net::residual,
     Net::squeeze,
     Net::two_branches,
@@ -76,6 +77,13 @@ const BLOCKS: [fn(&mut Net, Image) -> Image; 21] = [
     Net::transposed,
     Net::quantized,
     Net::einsum,
+    Net::chosen,
+    Net::expanded,
+    Net::resized,
+    Net::largest,
+    Net::joined_weights,
+    Net::generated,
+    Net::spatial_mean,
     Net::normalized,
     Net::bare,
     Net::group_normalized,
@@ -94,9 +102,11 @@ pub fn network(seed: u64) -> Graph {
         let block = net.random.below(BLOCKS.len());
         x = BLOCKS[block](&mut net, x);
     }
-    let features = match net.random.below(4) {
+    let features = match net.random.below(7) {
         0 => net.flat(x),
         1 => net.pooled(x),
+        2 => net.flat_at_run_time(x),
+        3 | 4 => net.recurrent(x),
         _ => net.tokens(x),
     };
     let logits = net.head(features);
@@ -395,6 +405,63 @@ impl Net {
         Image { id, c: 8, ..x }
     }
 
+    fn chosen(&mut self, x: Image) -> Image {
+        let y = self.conv(x, x.c, 3, 1);
+        let limit = self.graph.add_constant("limit", Tensor::scalar(0.1f32));
+        let greater = self.apply("greater", Binary::Greater, &[x.id, limit]);
+        Image { id: self.apply("where", Where {}, &[greater, x.id, y.id]), ..x }
+    }
+
+    fn expanded(&mut self, x: Image) -> Image {
+        let pooled = self.apply("pool", GlobalMaxPool {}, &[x.id]);
+        let shape = self.integers(&[1, x.c as i64, x.h as i64, x.w as i64]);
+        let y = self.apply("expand", Expand {}, &[pooled, shape]);
+        self.concat(&[x, Image { id: y, ..x }])
+    }
+
+    fn resized(&mut self, x: Image) -> Image {
+        let scales = self.graph.add_constant("scales", Tensor::vector(vec![1f32, 1.0, 2.0, 2.0]));
+        let op = Op::read("Resize", Attributes::default()).unwrap().unwrap();
+        let name = self.name("resize");
+        let id = self.graph.add_intermediate(&name);
+        self.graph.add_node(&name, op, vec![Some(x.id), None, Some(scales)], vec![Some(id)]).unwrap();
+        self.conv(Image { id, h: 2 * x.h, w: 2 * x.w, ..x }, 6, 3, 2)
+    }
+
+    fn largest(&mut self, x: Image) -> Image {
+        let (y, z) = (self.conv(x, x.c, 1, 1), self.conv(x, x.c, 3, 1));
+        Image { id: self.apply("max", Op::Variadic(Variadic::Max), &[x.id, y.id, z.id]), ..x }
+    }
+
+    /// Weights that are put together while running.
+    fn joined_weights(&mut self, x: Image) -> Image {
+        let (a, b) = (self.normal("part", &[4, x.c, 1, 1], 0.0, 0.4), self.normal("part", &[2, x.c, 1, 1], 0.0, 0.4));
+        let w = self.apply("weights", Concat { axis: 0 }, &[a, b]);
+        let y = self.convolve(x, &[x.id, w], 6, 1, 1, 1);
+        self.relu(y)
+    }
+
+    /// An image made from a vector, as generators do.
+    fn generated(&mut self, x: Image) -> Image {
+        let pooled = self.pooled(x);
+        let y = self.linear(pooled.0, pooled.1, 16);
+        let y = self.reshape(y, &[-1, 4, 2, 2]);
+        let y = self.conv(Image { id: y, c: 4, h: 2, w: 2 }, x.c, 3, 1);
+        let largest = self.apply("largest", GlobalMaxPool {}, &[x.id]);
+        let sum = self.apply("sum", Binary::Sub, &[y.id, largest]);
+        Image { id: sum, ..y }
+    }
+
+    fn spatial_mean(&mut self, x: Image) -> Image {
+        let axes = self.integers(&[2, -1]);
+        let op = Op::Reduce(ReduceKind::Mean, Reduce { keepdims: false, noop_with_empty_axes: false });
+        let y = self.apply("mean", op, &[x.id, axes]);
+        let axes = self.integers(&[2, 3]);
+        let y = self.apply("unsqueeze", Unsqueeze {}, &[y, axes]);
+        let y = self.conv(Image { id: y, h: 1, w: 1, ..x }, x.c, 1, 1);
+        Image { id: self.apply("centred", Binary::Sub, &[x.id, y.id]), ..x }
+    }
+
     // --- ends --------------------------------------------------------------------------------------------------------
 
     fn flat(&mut self, x: Image) -> (ValueId, usize) {
@@ -404,6 +471,41 @@ impl Net {
     fn pooled(&mut self, x: Image) -> (ValueId, usize) {
         let pooled = self.apply("pool", GlobalAveragePool {}, &[x.id]);
         (self.reshape(pooled, &[0, -1]), x.c)
+    }
+
+    /// Flattening whose target is put together while running.
+    fn flat_at_run_time(&mut self, x: Image) -> (ValueId, usize) {
+        let shape = self.apply("shape", Shape { start: 0, end: None }, &[x.id]);
+        let first = self.graph.add_constant("first", Tensor::scalar(0i64));
+        let batch = self.apply("batch", Gather { axis: 0 }, &[shape, first]);
+        let axes = self.integers(&[0]);
+        let batch = self.apply("unsqueeze", Unsqueeze {}, &[batch, axes]);
+        let rest = self.integers(&[-1]);
+        let target = self.apply("target", Concat { axis: 0 }, &[batch, rest]);
+        (self.apply("flatten", Reshape { allowzero: false }, &[x.id, target]), x.c * x.h * x.w)
+    }
+
+    /// A recurrent layer over the image's places.
+    fn recurrent(&mut self, x: Image) -> (ValueId, usize) {
+        let (places, units, directions) = (x.h * x.w, 5, 1 + self.random.below(2));
+        let y = self.reshape(x.id, &[0, x.c as i64, places as i64]);
+        let y = self.transpose(y, &[2, 0, 1]);
+        let (operator, gates) = [("LSTM", 4), ("GRU", 3), ("RNN", 1)][self.random.below(3)];
+        let mut attributes = Attributes::default();
+        attributes.put("hidden_size", &(units as i64));
+        if directions == 2 {
+            attributes.put("direction", &"bidirectional".to_owned());
+        }
+        let op = Op::read(operator, attributes).unwrap().unwrap();
+        let w = self.normal("weight", &[directions, gates * units, x.c], 0.0, 0.4);
+        let r = self.normal("recurrence", &[directions, gates * units, units], 0.0, 0.4);
+        let b = self.normal("bias", &[directions, 2 * gates * units], 0.0, 0.3);
+        let y = self.apply("recurrent", op, &[y, w, r, b]);
+        let y = self.transpose(y, &[0, 2, 1, 3]);
+        let y = self.reshape(y, &[0, 0, -1]);
+        let axes = self.integers(&[0]);
+        let mean = Op::Reduce(ReduceKind::Mean, Reduce { keepdims: false, noop_with_empty_axes: false });
+        (self.apply("mean", mean, &[y, axes]), directions * units)
     }
 
     fn linear(&mut self, x: ValueId, inputs: usize, outputs: usize) -> ValueId {
@@ -426,6 +528,9 @@ impl Net {
             self.transpose(part, perm)
         };
         let (q, k, v) = (part(&[0, 2, 1, 3]), part(&[0, 2, 3, 1]), part(&[0, 2, 1, 3]));
+        let q = if self.random.below(2) == 0 { self.rotated(q, each) } else { q };
+        let scale = self.normal("head_scale", &[heads, 1, each], 1.0, 0.3);
+        let q = self.apply("scaled", Binary::Mul, &[q, scale]);
         let scores = self.apply("scores", MatMul {}, &[q, k]);
         let bias = self.normal("position_bias", &[heads, 1, 1], 0.0, 0.3);
         let scores = self.apply("biased", Binary::Add, &[scores, bias]);
@@ -445,6 +550,20 @@ impl Net {
         let axes = self.integers(&[1]);
         let mean = Op::Reduce(ReduceKind::Mean, Reduce { keepdims: false, noop_with_empty_axes: false });
         (self.apply("mean", mean, &[y, axes]), width)
+    }
+
+    /// Halves of the last axis change places, are negated and added.
+    fn rotated(&mut self, x: ValueId, length: usize) -> ValueId {
+        let half = (length / 2) as i64;
+        let axes = self.integers(&[-1]);
+        let mut part = |start: i64, end: i64| {
+            let (start, end) = (self.integers(&[start]), self.integers(&[end]));
+            self.apply("half", Slice {}, &[x, start, end, axes])
+        };
+        let (first, second) = (part(0, half), part(half, i64::MAX));
+        let turned = self.apply("turned", Concat { axis: -1 }, &[second, first]);
+        let turned = self.apply("negated", Unary::Neg, &[turned]);
+        self.apply("rotated", Binary::Add, &[x, turned])
     }
 
     fn head(&mut self, (x, width): (ValueId, usize)) -> ValueId {

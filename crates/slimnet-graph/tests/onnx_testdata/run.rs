@@ -64,9 +64,10 @@ fn outside(graph: &Graph) -> Option<Outcome> {
     let other = graph.nodes().find_map(|(_, node)| node.op.other())?;
     let claimed = other.domain.is_empty() && Op::known_types().contains(&other.op_type.as_str());
     let name = [other.domain.as_str(), other.op_type.as_str()].join(if other.domain.is_empty() { "" } else { "::" });
-    Some(match claimed {
-        true => Outcome::Failed(format!("{name} is kept whole: {}", other.reason)),
-        false => Outcome::OutsideTheClaim(name),
+    Some(if claimed {
+        Outcome::Failed(format!("{name} is kept whole: {}", other.reason))
+    } else {
+        Outcome::OutsideTheClaim(name)
     })
 }
 

@@ -144,9 +144,17 @@ impl Sample {
             "Range" => plain.constant(Tensor::scalar(0f32)).input(Tensor::scalar(9f32)).input(Tensor::scalar(1f32)),
             "ConstantOfShape" => plain.constant(ints(&[2, 3])),
             "EyeLike" => Self::new(F32, &[16, 4]),
-            "Resize" => plain.absent().input(Tensor::vector(vec![1f32, 1.0, 2.0, 2.0])),
+            // In the form that the oldest operator sets have.
+            "Resize" => plain
+                .with("coordinate_transformation_mode", "asymmetric".to_owned())
+                .with("nearest_mode", "floor".to_owned())
+                .absent()
+                .input(Tensor::vector(vec![1f32, 1.0, 2.0, 2.0])),
             "GridSample" => plain.input(floats(&[1, 2, 2, 2])),
-            "RoiAlign" => plain.input(floats(&[1, 4])).input(ints(&[0])),
+            "RoiAlign" => plain
+                .with("coordinate_transformation_mode", "output_half_pixel".to_owned())
+                .input(floats(&[1, 4]))
+                .input(ints(&[0])),
             "NonMaxSuppression" => Self::new(F32, &[1, 16, 4]).input(floats(&[1, 1, 16])),
             "LSTM" => Self::recurrent(4).outputs(3),
             "GRU" => Self::recurrent(3).outputs(2),

@@ -20,7 +20,7 @@ const HEAD: &str = "# Operators
 What slimnet understands of ONNX. Any other node is kept whole and written back as it was; so is a node of an operator
 below whose attributes or inputs cannot be brought to the semantics of operator set 21.
 
-- **Operator sets**: those in which such a node is read and written.
+- **Operator sets**: those in which such a node can be written and is read back.
 - **Infer**: its outputs' element types and shapes are inferred.
 - **Evaluate**: the reference evaluator computes it, and constants are folded through it.
 - **Axis rule**: neuron pruning can follow axes through it (or knows why not); without a rule what reaches it is kept.

@@ -145,7 +145,7 @@ pub fn parameters(graph: &Graph) -> usize {
 pub fn simplified(before: &Graph, options: &SimplifyOptions, tolerance: f64) -> (Graph, SimplifyReport) {
     let mut after = before.clone();
     let report = simplify(&mut after, options).unwrap();
-    slimnet_graph::infer::analyse(&after).unwrap();
+    slimnet_graph::validate::validate(&after).unwrap();
     let names = |graph: &Graph, ids: &[ValueId]| -> Vec<_> {
         ids.iter().map(|&id| (graph.value(id).name.clone(), graph.value(id).element_type)).collect()
     };

@@ -54,10 +54,10 @@ impl Pass<'_> {
         let y_alone = if group == 1 {
             let (read, written) = if layout.transposed { (0, 1) } else { (1, 0) };
             self.tie(&mut w, read, &x_alone);
-            self.mark_reads(&w, read);
+            self.mark_reads(w_id, &w, read);
             self.alone(&mut w, written)
         } else {
-            self.grouped(node, &mut w, &x_alone, &sizes, layout.transposed)
+            self.grouped(node, (w_id, &mut w), &x_alone, &sizes, layout.transposed)
         };
         let mut y = State::fixed(lengths, space);
         y.axes[0] = x.axes[0];
@@ -88,7 +88,14 @@ impl Pass<'_> {
 
     /// The output channels of a grouped convolution. A group goes as a whole on both sides; within the groups that stay,
     /// equally many channels.
-    fn grouped(&mut self, node: NodeId, w: &mut State, x: &Alone, sizes: &[usize; 3], transposed: bool) -> Alone {
+    fn grouped(
+        &mut self,
+        node: NodeId,
+        (w_id, w): (ValueId, &mut State),
+        x: &Alone,
+        sizes: &[usize; 3],
+        transposed: bool,
+    ) -> Alone {
         let [group, inputs, outputs] = *sizes;
         let (inputs_each, outputs_each) = (inputs / group, outputs / group);
         let x_labels = self.labelled(x, inputs);
@@ -128,7 +135,7 @@ impl Pass<'_> {
         };
         if transposed {
             self.tie(w, 0, &Alone::Labels(x_labels.clone()));
-            self.mark_reads(w, 0);
+            self.mark_reads(w_id, w, 0);
         }
         if columns_each > 1 {
             let labels: Arc<[Label]> = (0..rows)
@@ -136,7 +143,7 @@ impl Pass<'_> {
                 .collect();
             self.tie_grouped_axis(w, rows, columns_each, &labels);
             if !transposed {
-                self.mark_reads(w, 1);
+                self.mark_reads(w_id, w, 1);
             }
         }
         Alone::Labels(y_labels)

@@ -137,8 +137,8 @@ impl Pass<'_> {
         }
         let joint = self.broadcast(node, &mut states, lengths);
         for axis in (0..rank).filter(|axis| !kept.contains(axis)) {
-            for state in &states {
-                self.mark_reads(state, axis);
+            for (state, &input) in states.iter().zip(inputs) {
+                self.mark_reads(input, state, axis);
             }
         }
         let mut state = self.project(&joint, kept);

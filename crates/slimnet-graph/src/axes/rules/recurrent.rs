@@ -13,11 +13,11 @@ impl Pass<'_> {
         let graph = self.graph;
         let operator = graph.node(node);
         let inputs: Vec<Option<ValueId>> = (0..8).map(|slot| operator.input(slot)).collect();
-        let (Some(x), Some(w), Some(r)) = (inputs[0], inputs[1], inputs[2]) else { return };
+        let (Some(x), Some(w_id), Some(r_id)) = (inputs[0], inputs[1], inputs[2]) else { return };
         let reason = self.because(Reason::NoRule, node);
-        let shape = self.types.shape(r).and_then(known_shape);
+        let shape = self.types.shape(r_id).and_then(known_shape);
         let (Some(mut x), Some(mut w), Some(mut r), Some(&[directions, rows, units])) =
-            (self.load(x), self.load(w), self.load(r), shape.as_deref())
+            (self.load(x), self.load(w_id), self.load(r_id), shape.as_deref())
         else {
             return self.give_up(node, reason);
         };
@@ -31,7 +31,7 @@ impl Pass<'_> {
         }
         let read = self.alone(&mut x, 2);
         self.tie(&mut w, 2, &read);
-        self.mark_reads(&w, 2);
+        self.mark_reads(w_id, &w, 2);
         let labels = self.labels.fresh_axis(directions * units);
         if units < 2 {
             self.labels.freeze_all(&labels, reason);
@@ -48,7 +48,7 @@ impl Pass<'_> {
         self.tie_directed(&mut w, &[0, 1], each(gates), &repeated(gates));
         self.tie_directed(&mut r, &[0, 1], each(gates), &repeated(gates));
         self.tie_directed(&mut r, &[0, 2], each(1), &labels);
-        self.mark_reads(&r, 2);
+        self.mark_reads(r_id, &r, 2);
         let states = if batch_first { [1, 2] } else { [0, 2] };
         let mut others: Vec<(usize, [usize; 2], usize)> = vec![(3, [0, 1], 2 * gates), (5, states, 1)];
         if peepholes {

@@ -85,6 +85,10 @@ fn spread(needs: &mut Needs, value: ValueId, output: &Pattern<Need>) -> Option<(
 
 fn follow(graph: &Graph, node: NodeId, constants: &Constants, needs: &mut Needs, dead: f64) -> Option<()> {
     let op = &graph.node(node).op;
+    // What else a node computes from its input (the indices of a MaxPool) is not followed.
+    if !matches!(op, Op::Split(_) | Op::Dropout(_)) && !edit::only_first_read(graph, node) {
+        return None;
+    }
     let output = needs[graph.node(node).output(0)?.index()].clone()?;
     if is_elementwise(graph, node) {
         let inputs = graph.node(node).inputs().iter().flatten();

@@ -3,15 +3,25 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::axes::{AxisCover, Coupling, GroupId};
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
 
 use super::backward::{Need, Needs};
 
-/// The highest need of any position of each group.
-pub(super) fn group_needs(graph: &Graph, coupling: &Coupling, needs: &Needs) -> Vec<Need> {
-    let mut highest = vec![Need::Unread; coupling.group_count()];
+/// The highest need of any position of each group. Weights and what is computed from weights alone (dequantised ones) are
+/// no matter: what needs them shows in what is computed with them.
+pub(super) fn group_needs(graph: &Graph, order: &[NodeId], coupling: &Coupling, needs: &Needs) -> Vec<Need> {
+    let mut fixed = vec![false; graph.value_bound()];
     for (value, source) in graph.values() {
-        if source.data.is_some() {
+        fixed[value.index()] = source.data.is_some();
+    }
+    for &node in order {
+        let node = graph.node(node);
+        let from_weights = node.inputs().iter().flatten().all(|input| fixed[input.index()]);
+        node.outputs().iter().flatten().for_each(|output| fixed[output.index()] = from_weights);
+    }
+    let mut highest = vec![Need::Unread; coupling.group_count()];
+    for (value, _) in graph.values() {
+        if fixed[value.index()] {
             continue;
         }
         let own = needs.get(value.index()).and_then(Option::as_ref);

@@ -86,7 +86,7 @@ pub(super) fn remove(
         return Ok(false);
     }
     let coupling = axes::couple(graph, &CoupleOptions::default())?;
-    let needs = choice::group_needs(graph, &coupling, &needs);
+    let needs = choice::group_needs(graph, &order, &coupling, &needs);
     let analysis = Analysis { order, constants, coupling, needs, dead: options.dead };
     let sets = choice::removable(graph, &analysis.coupling, &analysis.needs);
     if sets.is_empty() {

@@ -155,22 +155,9 @@ fn slice(graph: &Graph, node: NodeId, input: &Pattern<Source>, from: &[Dim]) -> 
 }
 
 fn pad(graph: &Graph, node: NodeId, input: &Pattern<Source>, from: &[Dim]) -> Option<Pattern<Source>> {
-    let amounts = edit::integers(graph, node, 1)?;
-    let rank = from.len();
-    let axes = match graph.node(node).input(3) {
-        None => (0..rank).collect(),
-        Some(_) => {
-            let axes = edit::integers(graph, node, 3)?.into_iter();
-            axes.map(|axis| edit::from_front(axis, rank)).collect::<Option<Vec<_>>>()?
-        }
-    };
-    let value = match graph.node(node).input(2) {
-        None => 0.0,
-        Some(_) => *graph.input_data(node, 2)?.to_f64s().ok()?.first()?,
-    };
-    let (begins, ends) = amounts.split_at_checked(axes.len())?;
+    let (amounts, value) = edit::pad_amounts(graph, node, from.len())?;
     let mut pattern = input.clone();
-    for ((&axis, &begin), &end) in axes.iter().zip(begins).zip(ends) {
+    for edit::Amount { axis, begin, end } in amounts {
         if begin == 0 && end == 0 {
             continue;
         }
