@@ -100,7 +100,7 @@ pub(super) fn dense(name: &str, sparse: &SparseTensorProto, budget: &mut SparseB
 /// Flat positions of `count` values: indices are flat themselves, or tuples of one index for each axis.
 fn positions(indices: &Tensor, shape: &[usize], count: usize) -> Option<Vec<usize>> {
     let numbers = indices.to_i64s().ok()?;
-    let length: usize = shape.iter().product();
+    let length = element_count(shape).ok()?;
     let within = |&index: &i64, length: usize| usize::try_from(index).ok().filter(|&index| index < length);
     match indices.shape() {
         [found] if *found == count => numbers.iter().map(|index| within(index, length)).collect(),

@@ -206,7 +206,8 @@ fn resize_10(draft: &mut Draft<'_>) -> Result<(), NotLifted> {
 /// Before operator set 13 what was not given had to be there and empty; some files still have it so.
 fn resize(draft: &mut Draft<'_>) {
     for slot in [1, 2] {
-        if draft.data(slot).is_some_and(Tensor::is_empty) {
+        let nothing = |data: &Tensor| data.is_empty() && data.element_type().is_float();
+        if draft.data(slot).is_some_and(nothing) {
             draft.set_input(slot, Input::Absent);
         }
     }
