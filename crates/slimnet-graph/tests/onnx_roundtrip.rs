@@ -76,14 +76,8 @@ fn names_order_and_absent_inputs_of_nodes_return() {
     let nodes = vec![
         node("Clip", &["x", "", "top"], &["a"]),
         node("Dropout", &["a"], &["b", "mask"]),
-        node("Split", &["b"], &["c", "d"]),
-        node("LSTM", &["x3", "w", "r", "", "", "h"], &["", "h1"]),
-    ];
-    let nodes = vec![
-        nodes[0].clone(),
-        nodes[1].clone(),
-        with(nodes[2].clone(), vec![int("num_outputs", 2)]),
-        with(nodes[3].clone(), vec![int("hidden_size", 1)]),
+        with(node("Split", &["b"], &["c", "d"]), vec![int("num_outputs", 2)]),
+        with(node("LSTM", &["x3", "w", "r", "", "", "h"], &["", "h1"]), vec![int("hidden_size", 1)]),
     ];
     let zeros = |name: &str, dims: &[i64]| floats_tensor(name, dims, &vec![0.0; dims.iter().product::<i64>() as usize]);
     let initializers =
