@@ -6,14 +6,15 @@ use std::path::Path;
 use bytes::Bytes;
 use prost::Message;
 
-use super::constant::{self, SparseBudget};
+use super::budget::Budget;
+use super::constant;
 use super::error::{NEWEST, OLDEST, ReadError, ReadProblem};
 use super::external::ExternalFiles;
 use super::lift::{self, Input, Lifted, NotLifted, Source};
 use super::proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 use super::sketch::Sketch;
 use super::tensor::tensor_from_proto;
-use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, subgraph, types, weigh};
+use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, sort, subgraph, types, weigh};
 use crate::graph::{DataForm, Graph, NodeId, Value, ValueId};
 use crate::ops::attribute::Attributes;
 use crate::ops::{OnnxNode, Op};
@@ -77,7 +78,7 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
         functions: model.functions.iter().map(key).collect(),
         opset: opset.unwrap_or(SEMANTICS),
         external,
-        budget: SparseBudget::new(size),
+        budget: Budget::new(size),
         graph: Graph::new(graph.name()),
         sketch: Sketch::default(),
         needs_types: false,
@@ -137,7 +138,7 @@ struct Reader {
     functions: HashSet<(String, String)>,
     opset: i64,
     external: ExternalFiles,
-    budget: SparseBudget,
+    budget: Budget,
     graph: Graph,
     sketch: Sketch,
     /// Whether the lifting of some node asks for types of what it reads.
@@ -170,9 +171,13 @@ impl Reader {
                 nodes.iter().flat_map(|node| node.input.iter().cloned().chain(subgraph::captures(&node.attribute)));
             self.read = names.chain(proto.output.iter().map(|output| output.name().to_owned())).collect();
         }
+        if self.needs_types {
+            nodes = self.sorted(nodes);
+        }
+        let mut seen = HashSet::new();
         for info in proto.output {
             let id = self.find(info.name(), || "the list of outputs".into())?;
-            if self.graph.outputs().contains(&id) {
+            if !seen.insert(id) {
                 return Err(ReadProblem::Duplicate { name: info.name().to_owned(), by: "the list of outputs".into() });
             }
             self.describe(id, info)?;
@@ -276,6 +281,20 @@ impl Reader {
         Ok(())
     }
 
+    /// Nodes in an order in which types are known when they are asked for.
+    fn sorted(&self, nodes: Vec<NodeProto>) -> Vec<NodeProto> {
+        let mut computed_by = vec![None; self.graph.value_bound()];
+        for (place, node) in nodes.iter().enumerate() {
+            for id in node.output.iter().filter_map(|name| self.graph.find_value(name)) {
+                computed_by[id.index()] = Some(place);
+            }
+        }
+        sort::sort(nodes, |node| {
+            let values = node.input.iter().filter_map(|name| self.graph.find_value(name));
+            values.filter_map(|id| computed_by[id.index()]).collect()
+        })
+    }
+
     fn add_node(&mut self, mut node: NodeProto) -> Result<(), ReadProblem> {
         let resolve = |names: &[String]| -> Result<Vec<Option<ValueId>>, ReadProblem> {
             let find = |name: &String| self.find(name, || describe(&node)).map(Some);
@@ -298,6 +317,7 @@ impl Reader {
                 outputs: &outputs,
                 graph: &self.graph,
                 sketch: &self.sketch,
+                budget: &mut self.budget,
                 is_read: &|id| self.read.contains(self.graph.value(id).name.as_str()),
             };
             lift::lift(source, self.opset)

@@ -8,6 +8,7 @@ mod rules;
 
 pub(super) use rules::is_last;
 
+use super::budget::Budget;
 use super::schema::{self, Form, Version};
 use super::sketch::Sketch;
 use crate::graph::{Dim, Graph, ValueId};
@@ -25,6 +26,8 @@ pub(super) struct Source<'a> {
     pub(super) graph: &'a Graph,
     /// What is known of them.
     pub(super) sketch: &'a Sketch,
+    /// What data made of shapes may take of memory.
+    pub(super) budget: &'a mut Budget,
     /// Whether anything reads a value, or it is an output of the graph.
     pub(super) is_read: &'a dyn Fn(ValueId) -> bool,
 }
@@ -122,6 +125,7 @@ pub(super) fn lift(node: Source<'_>, opset: i64) -> Result<Lifted, NotLifted> {
         outputs: node.outputs,
         graph: node.graph,
         sketch: node.sketch,
+        budget: node.budget,
         is_read: node.is_read,
         before: Vec::new(),
         replaced: Vec::new(),
@@ -158,6 +162,7 @@ struct Draft<'a> {
     outputs: &'a [Option<ValueId>],
     graph: &'a Graph,
     sketch: &'a Sketch,
+    budget: &'a mut Budget,
     is_read: &'a dyn Fn(ValueId) -> bool,
     before: Vec<(&'static str, Op, Vec<Input>)>,
     kept_outputs: usize,

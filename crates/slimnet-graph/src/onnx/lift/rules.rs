@@ -128,12 +128,16 @@ fn group_normalization(draft: &mut Draft<'_>) -> Result<(), NotLifted> {
     let channels = draft.shape(0).and_then(|shape| shape.get(1)?.known());
     for (slot, name) in [(1, "scale"), (2, "bias")] {
         let Some(data) = draft.data(slot) else { return kept(format!("{name} for each group is no constant")) };
+        let data = data.clone();
         let (Some((width, patterns)), Some(channels)) = (data.to_patterns(), channels) else {
             return kept("the number of channels is not known");
         };
         let groups = data.len();
         if data.rank() != 1 || groups == 0 || !channels.is_multiple_of(groups) {
             return kept(format!("{name} of shape {:?} does not fit {channels} channels", data.shape()));
+        }
+        if !draft.budget.take(channels.saturating_mul(width)) {
+            return kept(format!("{channels} channels are more than a file of this size may ask for"));
         }
         let per_group = patterns.chunks_exact(width.max(1));
         let repeated: Vec<u8> = per_group.flat_map(|pattern| pattern.repeat(channels / groups)).collect();
