@@ -1,9 +1,10 @@
 //! Feeds the ONNX reader with mutated networks: `slimnet-fuzz [--executions N] [--seed S] [--start N] [--keep FOLDER]`.
 //!
 //! An execution mutates a valid seed (its messages or its bytes), reads it, infers, writes and reads again, also with other
-//! names and in another operator set. It fails if anything panics, if memory is taken beyond the file's size times a factor, if what was written cannot be read or is
-//! written otherwise the second time, or if it takes longer than ten seconds. Executions depend on the seed and their
-//! number alone: `--start N --executions 1` repeats one. Failures are printed and, with `--keep`, their files kept.
+//! names and in another operator set. It fails if anything panics, if memory is taken beyond the file's size times a
+//! factor, if what was written cannot be read or is written otherwise the second time, or if it takes longer than ten
+//! seconds. Executions depend on the seed and their number alone: `--start N --executions 1` repeats one. Failures are
+//! printed and, with `--keep`, their files kept.
 
 mod allocator;
 mod dictionary;

@@ -34,9 +34,6 @@ fn round_trip(input: &Path, output: &Path, options: WriteOptions) -> Result<Stri
         .filter_map(|(id, node)| Some(format!("{}: {}", graph.describe_node(id), node.op.other()?.reason)))
         .collect();
     let written = write_file_with(&graph, output, options)?;
-    let mut report = format!("{} nodes, {} kept whole; {written:?}", graph.nodes().count(), kept.len());
-    for line in kept {
-        report += &format!("\n  {line}");
-    }
-    Ok(report)
+    let report = format!("{} nodes, {} kept whole; {written:?}", graph.nodes().count(), kept.len());
+    Ok([vec![report], kept].concat().join("\n  "))
 }

@@ -4,7 +4,7 @@ pub mod dim;
 mod node;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 pub use dim::{Dim, Shape, display_shape, known_shape};
@@ -312,10 +312,10 @@ impl Graph {
         inputs: Vec<Option<ValueId>>,
         outputs: Vec<Option<ValueId>>,
     ) -> Result<NodeId, GraphError> {
-        for (place, output) in outputs.iter().enumerate() {
-            let Some(output) = output else { continue };
+        let mut seen = HashSet::new();
+        for output in outputs.iter().flatten() {
             let value = self.value(*output);
-            let twice = outputs[..place].contains(&Some(*output));
+            let twice = !seen.insert(*output);
             if twice || value.producer.is_some() || value.data.is_some() || value.is_input {
                 return Err(GraphError::TwoSources { value: value.name.clone(), node: name.to_owned() });
             }
@@ -508,7 +508,7 @@ impl Graph {
                 self.drop_output(id, slot);
             }
         }
-        let kept: std::collections::HashSet<_> = self.outputs.iter().copied().collect();
+        let kept: HashSet<_> = self.outputs.iter().copied().collect();
         let mut removed = 0;
         for index in 0..self.values.len() {
             let Some(value) = &self.values[index] else { continue };

@@ -164,7 +164,7 @@ fn declared_type(value: &Value) -> Result<Inferred, GraphInferError> {
 /// Checks that a tensor can have the shape that the file declares.
 fn check_declared(value: &Value) -> Result<(), GraphInferError> {
     let Some(shape) = &value.shape else { return Ok(()) };
-    check_size(shape, "shape").map_err(|error| GraphInferError::Value { value: value.name.clone(), error })
+    check_size(shape, || "shape".into()).map_err(|error| GraphInferError::Value { value: value.name.clone(), error })
 }
 
 fn infer_node(graph: &Graph, id: NodeId, inference: &mut Inference) -> Result<(), GraphInferError> {
@@ -207,7 +207,7 @@ fn infer_node(graph: &Graph, id: NodeId, inference: &mut Inference) -> Result<()
         })?;
         if let Some(shape) = &joined.shape {
             let named = |error| GraphInferError::Value { value: value.name.clone(), error };
-            check_size(shape, "shape").map_err(named)?;
+            check_size(shape, || "shape".into()).map_err(named)?;
         }
         inference.types[output.index()] = joined;
     }

@@ -91,7 +91,7 @@ pub fn infer_op(
 ) -> Result<Vec<Inferred>, InferError> {
     for (slot, input) in inputs.iter().enumerate() {
         if let Some(shape) = input.as_ref().and_then(|input| input.shape) {
-            shapes::check_size(shape, &format!("input {slot}"))?;
+            shapes::check_size(shape, || format!("input {slot}"))?;
         }
     }
     let mut call = Call::new(inputs, outputs, fresh);
@@ -99,7 +99,7 @@ pub fn infer_op(
     results.resize(outputs, Inferred::default());
     for (place, result) in results.iter_mut().enumerate() {
         if let Some(shape) = &result.shape {
-            shapes::check_size(shape, &format!("output {place}"))?;
+            shapes::check_size(shape, || format!("output {place}"))?;
         }
         contents::keep_sound(result);
     }

@@ -9,18 +9,22 @@ const MOST_ELEMENTS: i64 = i64::MAX / 16;
 /// Most axes of a tensor. Networks have at most 8 or so; a hostile file must not make each small node's shape large.
 pub(super) const MOST_AXES: usize = 16;
 
-/// Checks that there are not too many axes, that no length is negative and that the tensor is not too large to count its bytes. Lengths of 0 count as 1:
-/// products over some of the axes are taken too.
-pub(super) fn check_size(shape: &[Dim], what: &str) -> Result<()> {
-    ensure(shape.len() <= MOST_AXES, format!("axes of {what}"), format!("at most {MOST_AXES}"), shape.len())?;
+/// Checks that there are not too many axes, that no length is negative and that the tensor is not too large to count its
+/// bytes. Lengths of 0 count as 1: products over some of the axes are taken too. `what` names the tensor.
+pub(super) fn check_size(shape: &[Dim], what: impl Fn() -> String) -> Result<()> {
+    if shape.len() > MOST_AXES {
+        return Err(mismatch(format!("axes of {}", what()), format!("at most {MOST_AXES}"), shape.len()));
+    }
     let mut product = 1i64;
     for (axis, dim) in shape.iter().enumerate() {
         let Some(length) = dim.constant() else { continue };
-        ensure(length >= 0, format!("axis {axis} of {what}"), "a length of at least 0", length)?;
+        if length < 0 {
+            return Err(mismatch(format!("axis {axis} of {}", what()), "a length of at least 0", length));
+        }
         product = product
             .checked_mul(length.max(1))
             .filter(|&product| product <= MOST_ELEMENTS)
-            .ok_or_else(|| mismatch(format!("shape of {what}"), "fewer elements", display_shape(shape)))?;
+            .ok_or_else(|| mismatch(format!("shape of {}", what()), "fewer elements", display_shape(shape)))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Data in other forms than plain tensors: `Constant` nodes and sparse tensors.
 
+use super::budget::{Budget, FACTOR};
 use super::error::ReadProblem;
 use super::external::ExternalFiles;
 use super::proto::attribute_proto::AttributeType;
@@ -7,28 +8,11 @@ use super::proto::{AttributeProto, NodeProto, SparseTensorProto};
 use super::tensor::{TensorProtoError, tensor_from_proto};
 use crate::tensor::{Tensor, element_count};
 
-/// How many bytes of dense data sparse tensors may still become, so that a small file cannot ask for endless memory.
-pub(super) struct SparseBudget {
-    left: usize,
-}
-
-/// A sparse tensor may be at most this many times smaller than its dense form (all of a file together).
-const SPARSE_FACTOR: usize = 100;
-/// What small files may use in any case, in bytes.
-const SPARSE_FREE: usize = 1 << 20;
-
-impl SparseBudget {
-    /// The budget of a file of so many bytes.
-    pub(super) fn new(file_size: usize) -> Self {
-        Self { left: file_size.saturating_mul(SPARSE_FACTOR).saturating_add(SPARSE_FREE) }
-    }
-}
-
 /// The data of a `Constant` node, in any of its forms.
 pub(super) fn constant(
     node: &mut NodeProto,
     external: &mut ExternalFiles,
-    budget: &mut SparseBudget,
+    budget: &mut Budget,
 ) -> Result<Tensor, ReadProblem> {
     let name = node.output.first().cloned().unwrap_or_default();
     let malformed = |found: String| ReadProblem::Node {
@@ -68,7 +52,7 @@ fn simple(attribute: &mut AttributeProto) -> Option<Result<Tensor, TensorProtoEr
 }
 
 /// The dense form of a sparse tensor.
-pub(super) fn dense(name: &str, sparse: &SparseTensorProto, budget: &mut SparseBudget) -> Result<Tensor, ReadProblem> {
+pub(super) fn dense(name: &str, sparse: &SparseTensorProto, budget: &mut Budget) -> Result<Tensor, ReadProblem> {
     let wrong = |problem: String| ReadProblem::Sparse { name: name.to_owned(), problem };
     let tensor_error = |problem: TensorProtoError| ReadProblem::Tensor { name: name.to_owned(), problem };
     let (Some(values), Some(indices)) = (&sparse.values, &sparse.indices) else {
@@ -83,10 +67,10 @@ pub(super) fn dense(name: &str, sparse: &SparseTensorProto, budget: &mut SparseB
     let Some((width, patterns)) = values.to_patterns() else {
         return Err(wrong(format!("elements of type {element_type} cannot be sparse")));
     };
-    let bytes = count.checked_mul(width).filter(|&bytes| bytes <= budget.left).ok_or_else(|| {
-        wrong(format!("its dense form {shape:?} is more than {SPARSE_FACTOR} times larger than the file allows"))
-    })?;
-    budget.left -= bytes;
+    let bytes = count
+        .checked_mul(width)
+        .filter(|&bytes| budget.take(bytes))
+        .ok_or_else(|| wrong(format!("its dense form {shape:?} is more than {FACTOR} times larger than the file")))?;
     let positions = positions(&indices, &shape, values.len()).ok_or_else(|| {
         wrong(format!("indices of shape {:?} do not fit {} values in {shape:?}", indices.shape(), values.len()))
     })?;
@@ -100,7 +84,7 @@ pub(super) fn dense(name: &str, sparse: &SparseTensorProto, budget: &mut SparseB
 /// Flat positions of `count` values: indices are flat themselves, or tuples of one index for each axis.
 fn positions(indices: &Tensor, shape: &[usize], count: usize) -> Option<Vec<usize>> {
     let numbers = indices.to_i64s().ok()?;
-    let length: usize = shape.iter().product();
+    let length = element_count(shape).ok()?;
     let within = |&index: &i64, length: usize| usize::try_from(index).ok().filter(|&index| index < length);
     match indices.shape() {
         [found] if *found == count => numbers.iter().map(|index| within(index, length)).collect(),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 #[rustfmt::skip]
 #[path = "generated/onnx.rs"]
 pub mod proto;
+mod budget;
 mod constant;
 mod error;
 mod external;
@@ -16,6 +17,7 @@ mod read;
 mod save;
 mod schema;
 mod sketch;
+mod sort;
 mod subgraph;
 mod tensor;
 mod types;

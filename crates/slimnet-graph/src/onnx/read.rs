@@ -6,14 +6,15 @@ use std::path::Path;
 use bytes::Bytes;
 use prost::Message;
 
-use super::constant::{self, SparseBudget};
+use super::budget::Budget;
+use super::constant;
 use super::error::{NEWEST, OLDEST, ReadError, ReadProblem};
 use super::external::ExternalFiles;
 use super::lift::{self, Input, Lifted, NotLifted, Source};
 use super::proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 use super::sketch::Sketch;
 use super::tensor::tensor_from_proto;
-use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, subgraph, types, weigh};
+use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, sort, subgraph, types, weigh};
 use crate::graph::{DataForm, Graph, NodeId, Value, ValueId};
 use crate::ops::attribute::Attributes;
 use crate::ops::{OnnxNode, Op};
@@ -77,9 +78,10 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
         functions: model.functions.iter().map(key).collect(),
         opset: opset.unwrap_or(SEMANTICS),
         external,
-        budget: SparseBudget::new(size),
+        budget: Budget::new(size),
         graph: Graph::new(graph.name()),
         sketch: Sketch::default(),
+        needs_types: false,
         read: HashSet::new(),
         replaced: Vec::new(),
     };
@@ -136,9 +138,11 @@ struct Reader {
     functions: HashSet<(String, String)>,
     opset: i64,
     external: ExternalFiles,
-    budget: SparseBudget,
+    budget: Budget,
     graph: Graph,
     sketch: Sketch,
+    /// Whether the lifting of some node asks for types of what it reads.
+    needs_types: bool,
     /// Names that nodes read, where lifting needs to know.
     read: HashSet<String>,
     /// Data that lifted nodes no longer read.
@@ -161,14 +165,19 @@ impl Reader {
         }
         let mut nodes = proto.node;
         self.add_computed_values(&mut nodes)?;
+        self.needs_types = nodes.iter().any(|node| lift::asks_for_types(node.op_type(), self.opset));
         if lift::asks_what_is_read(self.opset) {
             let names =
                 nodes.iter().flat_map(|node| node.input.iter().cloned().chain(subgraph::captures(&node.attribute)));
             self.read = names.chain(proto.output.iter().map(|output| output.name().to_owned())).collect();
         }
+        if self.needs_types {
+            nodes = self.sorted(nodes);
+        }
+        let mut seen = HashSet::new();
         for info in proto.output {
             let id = self.find(info.name(), || "the list of outputs".into())?;
-            if self.graph.outputs().contains(&id) {
+            if !seen.insert(id) {
                 return Err(ReadProblem::Duplicate { name: info.name().to_owned(), by: "the list of outputs".into() });
             }
             self.describe(id, info)?;
@@ -244,34 +253,46 @@ impl Reader {
         let functions = &self.functions;
         let is_constant = |node: &NodeProto| {
             let domain = canonical_domain(node.domain());
-            node.op_type() == "Constant"
-                && domain.is_empty()
-                && !functions.contains(&(String::new(), "Constant".into()))
+            node.op_type() == "Constant" && domain.is_empty() && !calls_function(functions, "", "Constant")
         };
         let constants: Vec<bool> = nodes.iter().map(is_constant).collect();
         for (node, &is_constant) in nodes.iter_mut().zip(&constants) {
-            let by = describe(node);
             if !is_constant {
                 for name in node.output.iter().filter(|name| !name.is_empty()) {
-                    self.add(Value::new(name), || by.clone())?;
+                    self.add(Value::new(name), || describe(node))?;
                 }
                 continue;
             }
-            let [output] = &node.output[..] else {
+            let [name] = &node.output[..] else {
                 let (found, expected) = (node.output.len().to_string(), "1".to_owned());
-                return Err(ReadProblem::Node { node: by, what: "number of outputs".into(), expected, found });
+                let node = describe(node);
+                return Err(ReadProblem::Node { node, what: "number of outputs".into(), expected, found });
             };
-            let name = output.clone();
+            let name = name.clone();
             let data = constant::constant(node, &mut self.external, &mut self.budget)?;
             let mut value = Value::with_data(&name, data);
             value.form = DataForm::ConstantNode(node.name.take().unwrap_or_default());
             value.doc_string = node.doc_string.take().unwrap_or_default();
             value.metadata = pairs(std::mem::take(&mut node.metadata_props));
-            self.add(value, || by.clone())?;
+            self.add(value, || describe(node))?;
         }
         let mut constants = constants.into_iter();
         nodes.retain(|_| !constants.next().unwrap_or(false));
         Ok(())
+    }
+
+    /// Nodes in an order in which types are known when they are asked for.
+    fn sorted(&self, nodes: Vec<NodeProto>) -> Vec<NodeProto> {
+        let mut computed_by = vec![None; self.graph.value_bound()];
+        for (place, node) in nodes.iter().enumerate() {
+            for id in node.output.iter().filter_map(|name| self.graph.find_value(name)) {
+                computed_by[id.index()] = Some(place);
+            }
+        }
+        sort::sort(nodes, |node| {
+            let values = node.input.iter().filter_map(|name| self.graph.find_value(name));
+            values.filter_map(|id| computed_by[id.index()]).collect()
+        })
     }
 
     fn add_node(&mut self, mut node: NodeProto) -> Result<(), ReadProblem> {
@@ -296,6 +317,7 @@ impl Reader {
                 outputs: &outputs,
                 graph: &self.graph,
                 sketch: &self.sketch,
+                budget: &mut self.budget,
                 is_read: &|id| self.read.contains(self.graph.value(id).name.as_str()),
             };
             lift::lift(source, self.opset)
@@ -316,7 +338,7 @@ impl Reader {
 
     /// Why a node is kept whole without looking at its operator.
     fn why_kept(&self, node: &NodeProto, domain: &str) -> Option<String> {
-        if self.functions.contains(&(domain.to_owned(), node.op_type().to_owned())) {
+        if calls_function(&self.functions, domain, node.op_type()) {
             return Some("calls a function of the model".into());
         }
         if !domain.is_empty() {
@@ -396,11 +418,15 @@ impl Reader {
         outputs: Vec<Option<ValueId>>,
     ) -> Result<NodeId, ReadProblem> {
         let id = self.graph.add_node(name, op, inputs, outputs)?;
-        if self.opset != SEMANTICS {
+        if self.needs_types {
             self.sketch.add(&self.graph, id);
         }
         Ok(id)
     }
+}
+
+fn calls_function(functions: &HashSet<(String, String)>, domain: &str, op_type: &str) -> bool {
+    !functions.is_empty() && functions.contains(&(domain.to_owned(), op_type.to_owned()))
 }
 
 /// What to call a node in messages.

@@ -1,7 +1,7 @@
 //! Element types and shapes as far as each node alone gives them, in one pass: what lifting and lowering need to know of a
 //! graph that nothing was inferred of yet.
 
-use crate::graph::{Dim, Graph, NodeId, Shape, Value, ValueId};
+use crate::graph::{DataForm, Dim, Graph, NodeId, Shape, Value, ValueId};
 use crate::infer::{Inferred, Known, infer_op};
 use crate::tensor::{ElementType, Tensor};
 
@@ -18,7 +18,10 @@ impl Sketch {
     /// What is known of all values of a graph, with nodes in this order.
     pub(super) fn of(graph: &Graph, order: &[NodeId]) -> Self {
         let empty = |data: &Tensor| data.element_type() == ElementType::F32 && data.shape() == [0];
-        let is_empty = |value: &Value| !value.is_input() && value.data.as_ref().is_some_and(empty);
+        let is_empty = |value: &Value| {
+            let stands_alone = value.form == DataForm::Initializer && !value.is_input();
+            stands_alone && value.data.as_ref().is_some_and(empty)
+        };
         let empty_vector = graph.values().find(|(_, value)| is_empty(value)).map(|(id, _)| id);
         let mut sketch = Self { empty_vector, ..Self::default() };
         for &id in order {

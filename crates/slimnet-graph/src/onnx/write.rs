@@ -168,6 +168,8 @@ struct Writer<'a> {
     absorbed: HashSet<ValueId>,
     /// Names of initializers that only the file's operator set needs.
     made: HashSet<String>,
+    /// The one of them that is empty.
+    empty: Option<String>,
     proto: GraphProto,
 }
 
@@ -181,7 +183,7 @@ impl<'a> Writer<'a> {
             metadata_props: entries(&graph.metadata),
             ..GraphProto::default()
         };
-        Self { graph, is_output, absorbed: HashSet::new(), made: HashSet::new(), proto }
+        Self { graph, is_output, absorbed: HashSet::new(), made: HashSet::new(), empty: None, proto }
     }
 
     fn write(mut self, nodes: Vec<(NodeId, Lowered)>) -> Result<GraphProto, WriteError> {
@@ -197,6 +199,9 @@ impl<'a> Writer<'a> {
                 self.proto.initializer.push(tensor);
             }
         }
+        // In the order of the nodes, from which a file that was not sorted may have differed.
+        let outputs = |(id, _): &(NodeId, Lowered)| graph.node(*id).outputs().to_vec();
+        let computed: Vec<ValueId> = nodes.iter().flat_map(outputs).flatten().collect();
         self.write_nodes(nodes)?;
         for &id in graph.outputs() {
             self.defined(id, "the list of outputs")?;
@@ -204,11 +209,9 @@ impl<'a> Writer<'a> {
         self.proto.input = graph.inputs().iter().map(|&id| self.info(id)).collect();
         self.proto.output = graph.outputs().iter().map(|&id| self.info(id)).collect();
         if graph.model.kept.value_info {
-            let wanted = |(id, value): &(ValueId, &Value)| {
-                let known = value.element_type.is_some() || value.other_type.is_some();
-                value.producer().is_some() && known && !self.is_output.contains(id)
-            };
-            self.proto.value_info = graph.values().filter(wanted).map(|(id, _)| self.info(id)).collect();
+            let known = |value: &Value| value.element_type.is_some() || value.other_type.is_some();
+            let wanted = |id: &ValueId| known(graph.value(*id)) && !self.is_output.contains(id);
+            self.proto.value_info = computed.into_iter().filter(wanted).map(|id| self.info(id)).collect();
         }
         Ok(self.proto)
     }
@@ -291,19 +294,18 @@ impl<'a> Writer<'a> {
         let output: Vec<String> = node.outputs().iter().map(name_of).collect();
         let first_output = output.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
         let mut input = Vec::with_capacity(lowered.inputs.len());
-        let mut made: Vec<(&str, String)> = Vec::new();
         for operand in lowered.inputs {
             input.push(match operand {
                 Input::Absent => String::new(),
                 Input::Value(id) => self.graph.value(id).name.clone(),
                 Input::Before(_) => String::new(),
                 Input::Constant(what, data) => {
-                    // What has one name in a node is one value.
-                    let known = made.iter().find(|(known, _)| *known == what).map(|(_, name)| name.clone());
+                    // Empty tensors stand for inputs that are absent: one serves them all.
+                    let known = self.empty.clone().filter(|_| data.is_empty());
                     known.unwrap_or_else(|| {
                         let name = self.fresh_name(&format!("{first_output}_{what}"));
                         self.proto.initializer.push(tensor_to_proto(&name, &data));
-                        made.push((what, name.clone()));
+                        self.empty = self.empty.take().or_else(|| data.is_empty().then(|| name.clone()));
                         name
                     })
                 }

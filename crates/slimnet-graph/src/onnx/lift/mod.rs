@@ -8,6 +8,7 @@ mod rules;
 
 pub(super) use rules::is_last;
 
+use super::budget::Budget;
 use super::schema::{self, Form, Version};
 use super::sketch::Sketch;
 use crate::graph::{Dim, Graph, ValueId};
@@ -25,6 +26,8 @@ pub(super) struct Source<'a> {
     pub(super) graph: &'a Graph,
     /// What is known of them.
     pub(super) sketch: &'a Sketch,
+    /// What data made of shapes may take of memory.
+    pub(super) budget: &'a mut Budget,
     /// Whether anything reads a value, or it is an output of the graph.
     pub(super) is_read: &'a dyn Fn(ValueId) -> bool,
 }
@@ -101,6 +104,12 @@ pub(super) fn asks_what_is_read(opset: i64) -> bool {
     opset < 10
 }
 
+/// Whether lifting an operator asks for element types or shapes of what a node reads.
+pub(super) fn asks_for_types(op_type: &str, opset: i64) -> bool {
+    schema::moved(op_type).any(|moved| opset < moved.since && moved.form == Form::Number)
+        || rules::asks_for_types(op_type, opset)
+}
+
 /// Lifts a node of the default domain from operator set `opset`.
 pub(super) fn lift(node: Source<'_>, opset: i64) -> Result<Lifted, NotLifted> {
     let op_type = node.op_type;
@@ -116,6 +125,7 @@ pub(super) fn lift(node: Source<'_>, opset: i64) -> Result<Lifted, NotLifted> {
         outputs: node.outputs,
         graph: node.graph,
         sketch: node.sketch,
+        budget: node.budget,
         is_read: node.is_read,
         before: Vec::new(),
         replaced: Vec::new(),
@@ -152,6 +162,7 @@ struct Draft<'a> {
     outputs: &'a [Option<ValueId>],
     graph: &'a Graph,
     sketch: &'a Sketch,
+    budget: &'a mut Budget,
     is_read: &'a dyn Fn(ValueId) -> bool,
     before: Vec<(&'static str, Op, Vec<Input>)>,
     kept_outputs: usize,

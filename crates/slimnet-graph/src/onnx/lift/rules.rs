@@ -49,6 +49,17 @@ pub(super) fn apply(draft: &mut Draft<'_>, opset: i64) -> Result<(), NotLifted> 
     }
 }
 
+/// Whether [`apply`] asks for element types or shapes.
+pub(super) fn asks_for_types(op_type: &str, opset: i64) -> bool {
+    match op_type {
+        "Softmax" | "LogSoftmax" | "Hardmax" => opset < 13,
+        "GroupNormalization" => opset < 21,
+        "Mod" | "BitShift" => opset >= 28,
+        "QuantizeLinear" | "DequantizeLinear" => opset >= 23,
+        _ => false,
+    }
+}
+
 /// An attribute that came after the semantics inside: nothing is lost if it says what was always so.
 fn only<T>(draft: &mut Draft<'_>, name: &str, usual: &T) -> Result<(), NotLifted>
 where
@@ -117,12 +128,16 @@ fn group_normalization(draft: &mut Draft<'_>) -> Result<(), NotLifted> {
     let channels = draft.shape(0).and_then(|shape| shape.get(1)?.known());
     for (slot, name) in [(1, "scale"), (2, "bias")] {
         let Some(data) = draft.data(slot) else { return kept(format!("{name} for each group is no constant")) };
+        let data = data.clone();
         let (Some((width, patterns)), Some(channels)) = (data.to_patterns(), channels) else {
             return kept("the number of channels is not known");
         };
         let groups = data.len();
         if data.rank() != 1 || groups == 0 || !channels.is_multiple_of(groups) {
             return kept(format!("{name} of shape {:?} does not fit {channels} channels", data.shape()));
+        }
+        if !draft.budget.take(channels.saturating_mul(width)) {
+            return kept(format!("{channels} channels are more than a file of this size may ask for"));
         }
         let per_group = patterns.chunks_exact(width.max(1));
         let repeated: Vec<u8> = per_group.flat_map(|pattern| pattern.repeat(channels / groups)).collect();
@@ -195,7 +210,8 @@ fn resize_10(draft: &mut Draft<'_>) -> Result<(), NotLifted> {
 /// Before operator set 13 what was not given had to be there and empty; some files still have it so.
 fn resize(draft: &mut Draft<'_>) {
     for slot in [1, 2] {
-        if draft.data(slot).is_some_and(Tensor::is_empty) {
+        let nothing = |data: &Tensor| data.is_empty() && data.element_type().is_float();
+        if draft.data(slot).is_some_and(nothing) {
             draft.set_input(slot, Input::Absent);
         }
     }
