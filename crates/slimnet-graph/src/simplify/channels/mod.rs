@@ -79,7 +79,7 @@ pub(super) fn remove(
     report: &mut SimplifyReport,
 ) -> Result<bool, ChannelsError> {
     let order = graph.schedule()?;
-    let constants = forward::constants(graph, &order, options.dead);
+    let Some(constants) = forward::constants(graph, &order, options.dead) else { return Ok(false) };
     let needs = backward::needs(graph, &order, &constants, options.dead);
     let anything = needs.iter().flatten().any(|pattern| pattern.cells.iter().any(|&need| need < Need::Needed));
     if !anything {
