@@ -19,8 +19,8 @@ const SMALL_BYTES: usize = 64;
 const LEAST_WORK: usize = 1 << 26;
 const WORK_PER_BYTE: usize = 64;
 
-/// Replaces nodes by constants where all inputs are data, or where inference knows the contents of every output. Returns
-/// how many.
+/// Replaces nodes by constants where all inputs are data, or where inference knows the contents of every output.
+/// Returns how many.
 pub(super) fn fold(graph: &mut Graph, order: &[NodeId], inference: &Inference, options: &SimplifyOptions) -> usize {
     let mut folded = 0;
     let mut roles = HashMap::new();
@@ -99,8 +99,8 @@ fn evaluate(graph: &Graph, node: NodeId, options: &SimplifyOptions, roles: &mut 
     let own = own.iter().filter_map(|&value| graph.value(value).data.as_ref());
     let freed = own.fold(0usize, |sum, data| sum.saturating_add(data.byte_len()));
     let results = evaluate_op(op, &inputs, outputs, freed.max(options.fold_limit_bytes)).ok()?;
-    // Growth is for tables of shapes, indices and masks. Stretching weights would bloat the file, widening them would undo
-    // what made them narrow, multiplying them out would undo a factorisation.
+    // Growth is for tables of shapes, indices and masks. Stretching weights would bloat the file, widening them would
+    // undo what made them narrow, multiplying them out would undo a factorisation.
     let float = results.iter().any(|result| result.element_type().is_float());
     let widens = matches!(op, Op::Cast(_) | Op::CastLike(_));
     let may_grow = matches!(op, Op::Range(_)) || !(float || widens);

@@ -2,8 +2,8 @@
 
 use crate::graph::Dim;
 
-/// One cell for each place along the axes that are told apart; along the others, whose length here is 1, a cell speaks of
-/// every element.
+/// One cell for each place along the axes that are told apart; along the others, whose length here is 1, a cell speaks
+/// of every element.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pattern<T> {
     pub shape: Vec<usize>,
@@ -53,7 +53,8 @@ impl<T: Copy> Pattern<T> {
         (0..self.cells.len()).map(move |cell| cell / inner % length)
     }
 
-    /// Told apart along all axes of `shape`, which may be 1 more axis by axis in front; `None` where it does not broadcast.
+    /// Told apart along all axes of `shape`, which may be 1 more axis by axis in front; `None` where it does not
+    /// broadcast.
     pub fn broadcast(&self, shape: &[usize]) -> Option<Self> {
         let extra = shape.len().checked_sub(self.shape.len())?;
         let total = count(shape)?;
@@ -185,8 +186,8 @@ fn join_by<T: Copy>(
     joined.into_iter().collect()
 }
 
-/// For every cell of `shape` the cell of `small` that speaks of it, where `small` (aligned at the end) has length 1 along
-/// some axes.
+/// For every cell of `shape` the cell of `small` that speaks of it, where `small` (aligned at the end) has length 1
+/// along some axes.
 pub(super) fn targets(shape: &[usize], small: &[usize]) -> Option<Vec<usize>> {
     let numbered = Pattern { shape: small.to_vec(), cells: (0..small.iter().product()).collect::<Vec<usize>>() };
     Some(numbered.broadcast(shape)?.cells)
