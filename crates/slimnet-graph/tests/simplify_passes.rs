@@ -22,7 +22,7 @@ fn left(build: impl FnOnce(&mut Net, ValueId) -> ValueId) -> Vec<String> {
     operators(&graph).into_iter().map(str::to_owned).collect()
 }
 
-// --- folding -----------------------------------------------------------------------------------------------------------
+// --- folding ---------------------------------------------------------------------------------------------------------
 
 #[test]
 fn shape_arithmetic_becomes_a_constant() {
@@ -152,7 +152,7 @@ fn listed_inputs_are_parameters() {
     assert_eq!(report.listed_inputs, [net.graph.value(weight).name.clone()]);
 }
 
-// --- identities --------------------------------------------------------------------------------------------------------
+// --- identities ------------------------------------------------------------------------------------------------------
 
 #[test]
 fn identities_go() {
@@ -346,7 +346,7 @@ fn outputs_keep_their_names() {
     assert_eq!(operators(&graph), ["Relu", "Identity", "Identity"]);
 }
 
-// --- chains ------------------------------------------------------------------------------------------------------------
+// --- chains ----------------------------------------------------------------------------------------------------------
 
 #[test]
 fn transposes_in_a_row_join() {
@@ -396,7 +396,7 @@ fn changes_of_shape_in_a_row_join() {
     assert_eq!(joined, ["Relu"]);
 }
 
-// --- padding -----------------------------------------------------------------------------------------------------------
+// --- padding ---------------------------------------------------------------------------------------------------------
 
 /// Operators left of a padded x before a window.
 fn padded(amounts: &[i64], mode: &str, value: Option<f32>, window: &Op) -> Vec<String> {
@@ -440,7 +440,7 @@ fn padding_moves_into_windows() {
     assert_eq!(padded(&[0, 0, -1, 0, 0, 0, 0, 0], "constant", None, &conv), ["Pad", "Conv", "Relu"]);
 }
 
-// --- batch normalisation -----------------------------------------------------------------------------------------------
+// --- batch normalisation ---------------------------------------------------------------------------------------------
 
 fn batch_norm(net: &mut Net, x: ValueId, channels: usize) -> ValueId {
     let (scale, bias, mean) = (net.weight(&[channels]), net.weight(&[channels]), net.weight(&[channels]));
@@ -499,7 +499,7 @@ fn batch_norms_stay_where_another_reads_the_layer() {
     simplify_common::assert_same(&net.graph, &graph, 1e-5);
 }
 
-// --- duplicates --------------------------------------------------------------------------------------------------------
+// --- duplicates ------------------------------------------------------------------------------------------------------
 
 #[test]
 fn equal_nodes_merge() {

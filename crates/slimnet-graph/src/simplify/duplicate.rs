@@ -54,8 +54,8 @@ fn merge_node(graph: &mut Graph, node: NodeId, first: NodeId) -> bool {
     true
 }
 
-/// Lets readers of a constant that equals an earlier one read the earlier. Parameters stay apart: equal weights need not
-/// stay equal when they are trained. Returns how many went.
+/// Lets readers of a constant that equals an earlier one read the earlier. Parameters stay apart: equal weights need
+/// not stay equal when they are trained. Returns how many went.
 pub(super) fn merge_constants(graph: &mut Graph) -> usize {
     let constants = graph.values().filter(|&(id, value)| {
         value.data.is_some() && value.readers().len() > 0 && !value.is_input() && is_constant(graph, id)

@@ -4,8 +4,8 @@ use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::Op;
 use crate::tensor::Tensor;
 
-/// Lets what reads a node's first output read `source`, which is the same, and removes the node. Where the output is one
-/// of the graph and `source` cannot take its name, the node stays to compute it. Returns whether anything changed.
+/// Lets what reads a node's first output read `source`, which is the same, and removes the node. Where the output is
+/// one of the graph and `source` cannot take its name, the node stays to compute it. Returns whether anything changed.
 pub(super) fn bypass(graph: &mut Graph, node: NodeId, source: ValueId) -> bool {
     let Some(output) = graph.node(node).output(0) else { return false };
     let had_readers = graph.value(output).readers().len() > 0;

@@ -14,17 +14,26 @@ use super::SimplifyOptions;
 /// Floating-point data up to this size speaks of a shape (scales of a Resize); above it may be weights.
 const SMALL_BYTES: usize = 64;
 
-/// Replaces nodes by constants where all inputs are data, or where inference knows the contents of every output. Returns
-/// how many.
+/// Bytes that evaluation may read in any graph, and for each byte of data in it. No network comes near; many nodes that
+/// each read all of a large constant would.
+const LEAST_WORK: usize = 1 << 26;
+const WORK_PER_BYTE: usize = 64;
+
+/// Replaces nodes by constants where all inputs are data, or where inference knows the contents of every output.
+/// Returns how many.
 pub(super) fn fold(graph: &mut Graph, order: &[NodeId], inference: &Inference, options: &SimplifyOptions) -> usize {
     let mut folded = 0;
     let mut roles = HashMap::new();
+    let data = graph.values().filter_map(|(_, value)| value.data.as_ref());
+    let bytes = data.fold(0usize, |sum, data| sum.saturating_add(data.byte_len()));
+    let mut budget = bytes.saturating_mul(WORK_PER_BYTE).saturating_add(LEAST_WORK);
     for &node in order {
         if !graph.has_node(node) || !is_pure(&graph.node(node).op) {
             continue;
         }
         let outputs = graph.node(node).outputs().to_vec();
-        let results = from_contents(graph, &outputs, inference).or_else(|| evaluate(graph, node, options, &mut roles));
+        let results = from_contents(graph, &outputs, inference)
+            .or_else(|| budget_for(graph, node, &mut budget).and_then(|()| evaluate(graph, node, options, &mut roles)));
         let Some(results) = results else { continue };
         let name = graph.node(node).name.clone();
         graph.remove_node(node);
@@ -57,6 +66,16 @@ fn from_contents(graph: &Graph, outputs: &[Option<ValueId>], inference: &Inferen
     outputs.iter().map(|output| tensor((*output)?)).collect()
 }
 
+/// Takes the bytes that a node reads from what may still be read, if all of them are data.
+fn budget_for(graph: &Graph, node: NodeId, budget: &mut usize) -> Option<()> {
+    let mut read = 0usize;
+    for input in graph.node(node).inputs().iter().flatten() {
+        read = read.saturating_add(graph.value(*input).data.as_ref()?.byte_len());
+    }
+    *budget = budget.checked_sub(read)?;
+    Some(())
+}
+
 /// Roles of the data that was asked for, each of which can have many readers.
 type Roles = HashMap<ValueId, Option<Role>>;
 
@@ -80,8 +99,8 @@ fn evaluate(graph: &Graph, node: NodeId, options: &SimplifyOptions, roles: &mut 
     let own = own.iter().filter_map(|&value| graph.value(value).data.as_ref());
     let freed = own.fold(0usize, |sum, data| sum.saturating_add(data.byte_len()));
     let results = evaluate_op(op, &inputs, outputs, freed.max(options.fold_limit_bytes)).ok()?;
-    // Growth is for tables of shapes, indices and masks. Stretching weights would bloat the file, widening them would undo
-    // what made them narrow, multiplying them out would undo a factorisation.
+    // Growth is for tables of shapes, indices and masks. Stretching weights would bloat the file, widening them would
+    // undo what made them narrow, multiplying them out would undo a factorisation.
     let float = results.iter().any(|result| result.element_type().is_float());
     let widens = matches!(op, Op::Cast(_) | Op::CastLike(_));
     let may_grow = matches!(op, Op::Range(_)) || !(float || widens);

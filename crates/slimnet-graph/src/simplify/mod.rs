@@ -1,9 +1,9 @@
 //! Makes a graph smaller without changing what it computes: constant folding, identities, duplicates, and channels that
 //! carry no information.
 //!
-//! Passes run in turn until none changes anything; each is linear in the size of the graph. Graph inputs and outputs keep
-//! their names, order and types. What changes is lossless up to rounding; the one exception, weights that are not zero but
-//! vanish beside the rest of their tensor, is bounded by [`SimplifyOptions::dead`].
+//! Passes run in turn until none changes anything; each is linear in the size of the graph. Graph inputs and outputs
+//! keep their names, order and types. What changes is lossless up to rounding; the one exception, weights that are not
+//! zero but vanish beside the rest of their tensor, is bounded by [`SimplifyOptions::dead`].
 
 mod batch_norm;
 mod chain;
@@ -26,12 +26,12 @@ use crate::infer::{self, GraphInferError, Inference};
 /// What [`simplify`] may do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimplifyOptions {
-    /// A weight vanishes if its magnitude is at most this times the largest magnitude in its tensor; slices of vanishing
-    /// weights count as zeros. An output of a layer from which such weights are removed moves by at most
+    /// A weight vanishes if its magnitude is at most this times the largest magnitude in its tensor; slices of
+    /// vanishing weights count as zeros. An output of a layer from which such weights are removed moves by at most
     /// `dead · scale · Σ|x|` over the layer's inputs `x`. 0: only exact zeros vanish.
     pub dead: f64,
-    /// The largest result in bytes that folding may compute where the result is larger than what it replaces (a constant
-    /// made by `Range`, `Expand` and the like).
+    /// The largest result in bytes that folding may compute where the result is larger than what it replaces (a
+    /// constant made by `Range`, `Expand` and the like).
     pub fold_limit_bytes: usize,
     /// Whether `Dropout`, the identity in inference, stays for later training.
     pub keep_dropout: bool,
@@ -183,8 +183,8 @@ pub fn simplify(graph: &mut Graph, options: &SimplifyOptions) -> Result<Simplify
     Ok(report)
 }
 
-/// Files up to IR version 3 list every initializer as an input too, which would let a caller replace it: nothing could be
-/// folded. None is meant so.
+/// Files up to IR version 3 list every initializer as an input too, which would let a caller replace it: nothing could
+/// be folded. None is meant so.
 fn drop_listed_inputs(graph: &mut Graph, report: &mut SimplifyReport) {
     let listed = graph.inputs().iter().map(|&input| graph.value(input)).filter(|value| value.data.is_some());
     report.listed_inputs = listed.map(|value| value.name.clone()).collect();

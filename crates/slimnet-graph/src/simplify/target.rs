@@ -8,8 +8,8 @@ use crate::tensor::Tensor;
 
 use super::edit;
 
-/// Gives constant shape inputs to Reshape, Expand, Slice and Resize where what they compute is known well enough. Returns
-/// how many.
+/// Gives constant shape inputs to Reshape, Expand, Slice and Resize where what they compute is known well enough.
+/// Returns how many.
 pub(super) fn make_constant(graph: &mut Graph, order: &[NodeId], inference: &Inference) -> usize {
     let mut made = 0;
     for &node in order {

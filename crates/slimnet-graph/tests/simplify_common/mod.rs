@@ -140,8 +140,8 @@ pub fn parameters(graph: &Graph) -> usize {
     parameters.filter_map(|(_, value)| value.data.as_ref()).map(Tensor::len).sum()
 }
 
-/// Simplifies a copy and asserts what always holds: same results, same interface, a valid graph, no more parameters, and
-/// nothing left for a second run.
+/// Simplifies a copy and asserts what always holds: same results, same interface, a valid graph, no more parameters,
+/// and nothing left for a second run.
 pub fn simplified(before: &Graph, options: &SimplifyOptions, tolerance: f64) -> (Graph, SimplifyReport) {
     let mut after = before.clone();
     let report = simplify(&mut after, options).unwrap();

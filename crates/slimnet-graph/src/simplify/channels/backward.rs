@@ -70,8 +70,8 @@ fn is_computed(graph: &Graph, value: ValueId) -> bool {
     graph.value(value).data.is_none()
 }
 
-/// Raises the need of a value by that of an output whose channels are the value's own; along other axes any element of the
-/// output may depend on any of the value.
+/// Raises the need of a value by that of an output whose channels are the value's own; along other axes any element of
+/// the output may depend on any of the value.
 fn spread(needs: &mut Needs, value: ValueId, output: &Pattern<Need>) -> Option<()> {
     let own = &needs.get(value.index())?.as_ref()?.shape;
     let rank = own.len().max(output.shape.len());

@@ -7,8 +7,8 @@ use crate::graph::{Graph, NodeId};
 
 use super::backward::{Need, Needs};
 
-/// The highest need of any position of each group. Weights and what is computed from weights alone (dequantised ones) are
-/// no matter: what needs them shows in what is computed with them.
+/// The highest need of any position of each group. Weights and what is computed from weights alone (dequantised ones)
+/// are no matter: what needs them shows in what is computed with them.
 pub(super) fn group_needs(graph: &Graph, order: &[NodeId], coupling: &Coupling, needs: &Needs) -> Vec<Need> {
     let mut fixed = vec![false; graph.value_bound()];
     for (value, source) in graph.values() {
@@ -16,7 +16,9 @@ pub(super) fn group_needs(graph: &Graph, order: &[NodeId], coupling: &Coupling, 
     }
     for &node in order {
         let node = graph.node(node);
-        let from_weights = node.inputs().iter().flatten().all(|input| fixed[input.index()]);
+        // What is not understood may draw random numbers.
+        let understood = node.op.other().is_none();
+        let from_weights = understood && node.inputs().iter().flatten().all(|input| fixed[input.index()]);
         node.outputs().iter().flatten().for_each(|output| fixed[output.index()] = from_weights);
     }
     let mut highest = vec![Need::Unread; coupling.group_count()];

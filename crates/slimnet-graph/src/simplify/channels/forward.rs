@@ -16,38 +16,57 @@ use super::pattern::{MOST_CELLS, Pattern};
 /// For each value that is not data, the constants of its elements; NaN where they are not constant.
 pub(super) type Constants = Vec<Option<Pattern<f64>>>;
 
-/// Interprets the graph on constants.
-pub(super) fn constants(graph: &Graph, order: &[NodeId], dead: f64) -> Constants {
+/// Work that is always allowed, in cells and weights looked at; and work for each element of the file's data. Networks
+/// take a tenth of it; one that is made to take more is left as it is.
+const LEAST_WORK: usize = 1 << 24;
+const WORK_PER_ELEMENT: usize = 32;
+
+/// Interprets the graph on constants; `None` where that would take more work than a graph of its size should.
+pub(super) fn constants(graph: &Graph, order: &[NodeId], dead: f64) -> Option<Constants> {
+    let elements = graph.values().filter_map(|(_, value)| value.data.as_ref()).map(Tensor::len);
+    let mut budget = elements.fold(0usize, usize::saturating_add).saturating_mul(WORK_PER_ELEMENT);
+    budget = budget.saturating_add(LEAST_WORK);
     let mut known: Constants = vec![None; graph.value_bound()];
     for input in graph.free_inputs() {
         known[input.index()] = unknown(graph, input);
     }
     for &node in order {
+        for input in graph.node(node).inputs().iter().flatten() {
+            let data = graph.value(*input).data.as_ref().map(Tensor::len);
+            let cells = known[input.index()].as_ref().map(|pattern| pattern.cells.len());
+            budget = budget.checked_sub(data.or(cells).unwrap_or(0))?;
+        }
         let outputs = graph.node(node).outputs();
         let patterns = apply(graph, node, &known, dead).unwrap_or_default();
         for (slot, output) in outputs.iter().enumerate() {
             let Some(output) = *output else { continue };
             let rank = graph.value(output).shape.as_ref().map(Vec::len);
             let pattern = patterns.get(slot).filter(|pattern| Some(pattern.shape.len()) == rank);
+            budget = budget.checked_sub(pattern.map_or(0, |pattern| pattern.cells.len()))?;
             known[output.index()] = pattern.cloned().or_else(|| unknown(graph, output));
         }
     }
-    known
+    Some(known)
 }
 
 fn unknown(graph: &Graph, value: ValueId) -> Option<Pattern<f64>> {
     Some(Pattern::uniform(graph.value(value).shape.as_ref()?.len(), f64::NAN))
 }
 
-/// What is known of an input of a node, from data too. Large data is not looked into.
+/// What is known of an input of a node, from data too: of data along its longest axis, as it is channels that count.
 pub(super) fn operand(graph: &Graph, value: ValueId, known: &Constants) -> Option<Pattern<f64>> {
-    match &graph.value(value).data {
-        None => known.get(value.index())?.clone(),
-        Some(data) if (1..=MOST_CELLS).contains(&data.len()) => {
-            Some(Pattern { shape: data.shape().to_vec(), cells: data.to_f64s().ok()? })
-        }
-        Some(data) => Some(Pattern::uniform(data.rank(), f64::NAN)),
+    let Some(data) = &graph.value(value).data else { return known.get(value.index())?.clone() };
+    let longest = data.shape().iter().copied().max().unwrap_or(1);
+    if data.is_empty() || longest > MOST_CELLS {
+        return Some(Pattern::uniform(data.rank(), f64::NAN));
     }
+    let axis = data.shape().iter().position(|&length| length == longest);
+    let pattern = Pattern { shape: data.shape().to_vec(), cells: data.to_f64s().ok()? };
+    if data.len() == longest {
+        return Some(pattern);
+    }
+    let cells = pattern.project(axis?, agree)?;
+    Some(Pattern::along(data.rank(), axis?, cells))
 }
 
 /// The constant that two cells together have.
@@ -83,10 +102,10 @@ fn apply(graph: &Graph, node: NodeId, known: &Constants, dead: f64) -> Option<Ve
             one(output)
         }
         // A window over one number gives that number, if padding brings in no other.
-        Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_) | Op::MaxPool(_) => one(spatial(&input)),
+        Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_) | Op::MaxPool(_) => one(spatial(&input)?),
         Op::AveragePool(op) => {
             let other = op.count_include_pad;
-            one(spatial(&input).map(|cell| if other && cell != 0.0 { f64::NAN } else { cell }))
+            one(spatial(&input)?.map(|cell| if other && cell != 0.0 { f64::NAN } else { cell }))
         }
         Op::Resize(op) => {
             let moves = matches!(op.mode, ResizeMode::Nearest | ResizeMode::Linear);
@@ -94,7 +113,7 @@ fn apply(graph: &Graph, node: NodeId, known: &Constants, dead: f64) -> Option<Ve
             if !moves || crops || !edit::same_front(graph, node, 2) {
                 return None;
             }
-            one(spatial(&input))
+            one(spatial(&input)?)
         }
         Op::Reduce(ReduceKind::Mean | ReduceKind::Max | ReduceKind::Min, _) => one(reduce(graph, node, &input)?),
         _ => {
@@ -132,7 +151,7 @@ pub(super) fn channels<T: Copy>(
     length: usize,
     join: impl Fn(T, T) -> T,
 ) -> Option<Vec<T>> {
-    let cells = (axis < pattern.shape.len()).then(|| pattern.project(axis, join))?;
+    let cells = (axis < pattern.shape.len()).then(|| pattern.project(axis, join))??;
     match cells.len() {
         1 => Some(vec![cells[0]; length]),
         count => (count == length).then_some(cells),
@@ -141,7 +160,7 @@ pub(super) fn channels<T: Copy>(
 
 fn reduce(graph: &Graph, node: NodeId, input: &Pattern<f64>) -> Option<Pattern<f64>> {
     let axes = edit::reduced_axes(graph, node)?;
-    let joined = input.collapse(|axis| axes.contains(&axis), agree);
+    let joined = input.collapse(|axis| axes.contains(&axis), agree)?;
     let output = graph.value(graph.node(node).output(0)?).shape.as_ref()?;
     if output.len() == joined.shape.len() {
         return Some(joined);

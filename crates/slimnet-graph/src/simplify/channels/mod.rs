@@ -2,8 +2,8 @@
 //!
 //! Two passes over the graph tell what is known of every channel: forward, whether it is the same number whatever the
 //! input is ([`forward`]); backward, whether anything that an output depends on reads it ([`backward`]). Weights that
-//! vanish beside the rest of their tensor count as zeros in both. A group of coupled positions all of which are unread, or
-//! constant and read only by layers that can take the constant into their bias, can go.
+//! vanish beside the rest of their tensor count as zeros in both. A group of coupled positions all of which are unread,
+//! or constant and read only by layers that can take the constant into their bias, can go.
 
 mod backward;
 mod bias;
@@ -79,7 +79,7 @@ pub(super) fn remove(
     report: &mut SimplifyReport,
 ) -> Result<bool, ChannelsError> {
     let order = graph.schedule()?;
-    let constants = forward::constants(graph, &order, options.dead);
+    let Some(constants) = forward::constants(graph, &order, options.dead) else { return Ok(false) };
     let needs = backward::needs(graph, &order, &constants, options.dead);
     let anything = needs.iter().flatten().any(|pattern| pattern.cells.iter().any(|&need| need < Need::Needed));
     if !anything {

@@ -5,7 +5,7 @@ use crate::ops::Op;
 use crate::ops::layout::PadMode;
 use crate::simplify::edit;
 
-use super::pattern::Pattern;
+use super::pattern::{MOST_CELLS, Pattern, count};
 
 /// Where the elements of a cell come from.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,7 +83,9 @@ fn concat(graph: &Graph, node: NodeId, inputs: &[Pattern<Source>], axis: usize) 
         }
         lengths.push(graph.value((*id)?).shape.as_ref()?.get(axis)?.known()?);
     }
-    // Block by block of the axes in front, one input after the other.
+    let mut joined = shape.clone();
+    joined[axis] = lengths.iter().try_fold(0usize, |sum, &length| sum.checked_add(length))?;
+    count(&joined)?;
     let parts: Option<Vec<_>> = inputs
         .iter()
         .zip(&lengths)
@@ -96,14 +98,14 @@ fn concat(graph: &Graph, node: NodeId, inputs: &[Pattern<Source>], axis: usize) 
     let parts = parts?;
     let inner: usize = shape[axis + 1..].iter().product();
     let blocks: usize = shape[..axis].iter().product();
-    shape[axis] = lengths.iter().try_fold(0usize, |sum, &length| sum.checked_add(length))?;
+    // Block by block of the axes in front, one input after the other.
     let mut cells = Vec::new();
     for block in 0..blocks {
         for (part, length) in parts.iter().zip(&lengths) {
             cells.extend_from_slice(&part.cells[block * length * inner..(block + 1) * length * inner]);
         }
     }
-    Some(Pattern { shape, cells })
+    Some(Pattern { shape: joined, cells })
 }
 
 fn split(graph: &Graph, node: NodeId, input: &Pattern<Source>, axis: usize) -> Option<Vec<Pattern<Source>>> {
@@ -163,7 +165,7 @@ fn pad(graph: &Graph, node: NodeId, input: &Pattern<Source>, from: &[Dim]) -> Op
         }
         let length = i64::try_from(from.get(axis)?.known()?).ok()?;
         let total = length.checked_add(begin)?.checked_add(end)?;
-        if total > super::pattern::MOST_CELLS as i64 {
+        if total > MOST_CELLS as i64 {
             return None;
         }
         pattern = along(&pattern, axis, length as usize)?;

@@ -2,8 +2,8 @@
 
 use crate::graph::Dim;
 
-/// One cell for each place along the axes that are told apart; along the others, whose length here is 1, a cell speaks of
-/// every element.
+/// One cell for each place along the axes that are told apart; along the others, whose length here is 1, a cell speaks
+/// of every element.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pattern<T> {
     pub shape: Vec<usize>,
@@ -14,7 +14,7 @@ pub(super) struct Pattern<T> {
 pub(super) const MOST_CELLS: usize = 1 << 18;
 
 /// Number of cells of a shape, if they may be kept.
-fn count(shape: &[usize]) -> Option<usize> {
+pub(super) fn count(shape: &[usize]) -> Option<usize> {
     let count = shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length))?;
     (1..=MOST_CELLS).contains(&count).then_some(count)
 }
@@ -53,7 +53,8 @@ impl<T: Copy> Pattern<T> {
         (0..self.cells.len()).map(move |cell| cell / inner % length)
     }
 
-    /// Told apart along all axes of `shape`, which may be 1 more axis by axis in front; `None` where it does not broadcast.
+    /// Told apart along all axes of `shape`, which may be 1 more axis by axis in front; `None` where it does not
+    /// broadcast.
     pub fn broadcast(&self, shape: &[usize]) -> Option<Self> {
         let extra = shape.len().checked_sub(self.shape.len())?;
         let total = count(shape)?;
@@ -143,8 +144,9 @@ impl<T: Copy> Pattern<T> {
     }
 
     /// One cell for each place along an axis: `join` of all cells there.
-    pub fn project(&self, axis: usize, join: impl Fn(T, T) -> T) -> Vec<T> {
-        self.project_block(&[axis], &[self.shape[axis]], join).unwrap_or_default()
+    pub fn project(&self, axis: usize, join: impl Fn(T, T) -> T) -> Option<Vec<T>> {
+        let places = self.places(axis);
+        join_by(&self.cells, places, self.shape[axis], join)
     }
 
     /// One cell for each place of a block of axes of the given lengths, in their order: `join` of all cells there.
@@ -158,27 +160,34 @@ impl<T: Copy> Pattern<T> {
         for (&axis, &length) in axes.iter().zip(lengths) {
             targets.iter_mut().zip(whole.places(axis)).for_each(|(target, place)| *target = *target * length + place);
         }
-        let mut joined: Vec<Option<T>> = vec![None; count(lengths)?];
-        for (&cell, target) in whole.cells.iter().zip(targets) {
-            joined[target] = Some(joined[target].map_or(cell, |known| join(known, cell)));
-        }
-        joined.into_iter().collect()
+        join_by(&whole.cells, targets, count(lengths)?, join)
     }
 
     /// Not told apart along some axes: `join` of all cells there.
-    pub fn collapse(&self, axes: impl Fn(usize) -> bool, join: impl Fn(T, T) -> T) -> Self {
+    pub fn collapse(&self, axes: impl Fn(usize) -> bool, join: impl Fn(T, T) -> T) -> Option<Self> {
         let shape: Vec<_> =
             self.shape.iter().enumerate().map(|(axis, &length)| if axes(axis) { 1 } else { length }).collect();
-        let mut joined: Vec<Option<T>> = vec![None; shape.iter().product()];
-        for (cell, target) in self.cells.iter().zip(targets(&self.shape, &shape).unwrap_or_default()) {
-            joined[target] = Some(joined[target].map_or(*cell, |known| join(known, *cell)));
-        }
-        Self { shape, cells: joined.into_iter().flatten().collect() }
+        let cells = join_by(&self.cells, targets(&self.shape, &shape)?, count(&shape)?, join)?;
+        Some(Self { shape, cells })
     }
 }
 
-/// For every cell of `shape` the cell of `small` that speaks of it, where `small` (aligned at the end) has length 1 along
-/// some axes.
+/// `join` of all cells that have the same target, for each target below `count`; `None` where one has none.
+fn join_by<T: Copy>(
+    cells: &[T],
+    targets: impl IntoIterator<Item = usize>,
+    count: usize,
+    join: impl Fn(T, T) -> T,
+) -> Option<Vec<T>> {
+    let mut joined: Vec<Option<T>> = vec![None; count];
+    for (&cell, target) in cells.iter().zip(targets) {
+        joined[target] = Some(joined[target].map_or(cell, |known| join(known, cell)));
+    }
+    joined.into_iter().collect()
+}
+
+/// For every cell of `shape` the cell of `small` that speaks of it, where `small` (aligned at the end) has length 1
+/// along some axes.
 pub(super) fn targets(shape: &[usize], small: &[usize]) -> Option<Vec<usize>> {
     let numbered = Pattern { shape: small.to_vec(), cells: (0..small.iter().product()).collect::<Vec<usize>>() };
     Some(numbered.broadcast(shape)?.cells)
