@@ -260,3 +260,69 @@ fn a_generated_image_loses_whole_channels() {
     cut(&mut graph, "last", 1, &[1]).unwrap();
     assert_eq!((shape(&graph, "w"), shape(&graph, "last")), (vec![5, 12], vec![2, 3, 1, 1]));
 }
+
+/// `x [N, 5]` to two rows of `length`, then `body`, then each row on its own to two features.
+fn in_rows(length: usize, left: usize, body: impl Fn(&mut Graph, ValueId) -> ValueId) -> Graph {
+    let mut graph = Graph::new("rows");
+    let x = input(&mut graph, &[-1, 5]);
+    let w = weight(&mut graph, "w", &[5, 2 * length]);
+    let y = apply(&mut graph, "MatMul", &[], &[x, w]);
+    let target = integers(&mut graph, &[-1, 2, length as i64]);
+    let y = apply(&mut graph, "Reshape", &[], &[y, target]);
+    let y = body(&mut graph, y);
+    let last = weight(&mut graph, "last", &[2, left, 2]);
+    let y = apply(&mut graph, "MatMul", &[], &[y, last]);
+    let target = integers(&mut graph, &[-1, 4]);
+    let y = apply(&mut graph, "Reshape", &[], &[y, target]);
+    graph.add_output(y);
+    graph
+}
+
+/// Every unit of the axis that `w` writes can be removed by itself.
+fn every_unit_goes(graph: &Graph, rank: impl Fn(GroupId) -> f64) -> usize {
+    let coupling = coupled(graph);
+    let units = coupling.units(axis(graph, &coupling, "w", &[1]), rank);
+    for unit in &units {
+        remove(&mut graph.clone(), &coupling, &unit.iter().copied().collect()).unwrap();
+    }
+    units.len()
+}
+
+#[test]
+fn rows_lose_equally_many_positions_before_a_slice() {
+    let graph = in_rows(5, 2, |graph, y| {
+        let (starts, ends, axes) = (integers(graph, &[2]), integers(graph, &[4]), integers(graph, &[2]));
+        apply(graph, "Slice", &[], &[y, starts, ends, axes])
+    });
+    // The second row ranks the other way round, so that the lowest of both rows lie at different places.
+    let rank = |group: GroupId| if group.index() < 5 { group.index() as f64 } else { 100.0 - group.index() as f64 };
+    assert_eq!(every_unit_goes(&graph, rank), 5);
+}
+
+#[test]
+fn what_a_gather_chooses_within_rows_goes_from_every_row() {
+    let graph = in_rows(4, 3, |graph, y| {
+        let indices = integers(graph, &[3, 0, 2]);
+        apply(graph, "Gather", &[("axis", 2)], &[y, indices])
+    });
+    let rank = |group: GroupId| if group.index() < 4 { group.index() as f64 } else { 100.0 - group.index() as f64 };
+    assert_eq!(every_unit_goes(&graph, rank), 4);
+}
+
+#[test]
+fn a_recurrent_layer_says_its_new_size() {
+    let mut graph = Graph::new("recurrent");
+    let x = input(&mut graph, &[7, -1, 3]);
+    let (w, r) = (weight(&mut graph, "w", &[1, 16, 3]), weight(&mut graph, "r", &[1, 16, 4]));
+    let y = apply(&mut graph, "LSTM", &[("hidden_size", 4)], &[x, w, r]);
+    let last = weight(&mut graph, "last", &[4, 2]);
+    let y = apply(&mut graph, "MatMul", &[], &[y, last]);
+    graph.add_output(y);
+    cut(&mut graph, "last", 0, &[1]).unwrap();
+    assert_eq!((shape(&graph, "w"), shape(&graph, "r")), (vec![1, 12, 3], vec![1, 12, 3]));
+    let size = graph.nodes().find_map(|(_, node)| match &node.op {
+        Op::Lstm(lstm) => lstm.hidden_size,
+        _ => None,
+    });
+    assert_eq!(size, Some(3));
+}
