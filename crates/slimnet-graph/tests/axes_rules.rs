@@ -278,9 +278,16 @@ fn in_rows(length: usize, left: usize, body: impl Fn(&mut Graph, ValueId) -> Val
     graph
 }
 
-/// Every unit of the axis that `w` writes can be removed by itself.
-fn every_unit_goes(graph: &Graph, rank: impl Fn(GroupId) -> f64) -> usize {
+/// Every unit of the axis that `w` writes can be removed by itself. The second of its two rows ranks the other way round,
+/// so that what ranks alike lies at different places.
+fn every_unit_goes(graph: &Graph) -> usize {
     let coupling = coupled(graph);
+    let covers = coupling.covers(graph.find_value("w").unwrap());
+    let groups = &covers.iter().find(|cover| cover.axes == [1]).unwrap().groups;
+    let rank = |group: GroupId| {
+        let place = groups.iter().position(|&own| own == group).unwrap_or(0);
+        if place < groups.len() / 2 { place as f64 } else { (groups.len() - place) as f64 }
+    };
     let units = coupling.units(axis(graph, &coupling, "w", &[1]), rank);
     for unit in &units {
         remove(&mut graph.clone(), &coupling, &unit.iter().copied().collect()).unwrap();
@@ -294,9 +301,7 @@ fn rows_lose_equally_many_positions_before_a_slice() {
         let (starts, ends, axes) = (integers(graph, &[2]), integers(graph, &[4]), integers(graph, &[2]));
         apply(graph, "Slice", &[], &[y, starts, ends, axes])
     });
-    // The second row ranks the other way round, so that the lowest of both rows lie at different places.
-    let rank = |group: GroupId| if group.index() < 5 { group.index() as f64 } else { 100.0 - group.index() as f64 };
-    assert_eq!(every_unit_goes(&graph, rank), 5);
+    assert_eq!(every_unit_goes(&graph), 5);
 }
 
 #[test]
@@ -305,8 +310,7 @@ fn what_a_gather_chooses_within_rows_goes_from_every_row() {
         let indices = integers(graph, &[3, 0, 2]);
         apply(graph, "Gather", &[("axis", 2)], &[y, indices])
     });
-    let rank = |group: GroupId| if group.index() < 4 { group.index() as f64 } else { 100.0 - group.index() as f64 };
-    assert_eq!(every_unit_goes(&graph, rank), 4);
+    assert_eq!(every_unit_goes(&graph), 4);
 }
 
 #[test]
@@ -325,4 +329,70 @@ fn a_recurrent_layer_says_its_new_size() {
         _ => None,
     });
     assert_eq!(size, Some(3));
+}
+
+#[test]
+fn padding_within_rows_goes_from_every_row() {
+    let graph = in_rows(3, 6, |graph, y| {
+        let pads = integers(graph, &[0, 0, 1, 0, 0, 2]);
+        apply(graph, "Pad", &[], &[y, pads])
+    });
+    let coupling = coupled(&graph);
+    let last = axis(&graph, &coupling, "last", &[1]);
+    let covers = coupling.covers(graph.find_value("last").unwrap());
+    let groups = covers.iter().find(|cover| cover.axes == [1]).map(|cover| cover.groups.clone());
+    let place = |group: GroupId| groups.iter().flat_map(|groups| groups.iter()).position(|&own| own == group);
+    let units = coupling.units(last, |group| place(group).unwrap_or(0) as f64);
+    assert_eq!(units.len(), 6);
+    for unit in &units {
+        remove(&mut graph.clone(), &coupling, &unit.iter().copied().collect()).unwrap();
+    }
+    // What is born at the Pad lies on the same axis.
+    assert_eq!(every_unit_goes(&graph), 6);
+}
+
+#[test]
+fn rows_that_are_joined_vanish_together() {
+    let mut graph = Graph::new("joined");
+    let x = input(&mut graph, &[-1, 5]);
+    let target = integers(&mut graph, &[-1, 2, 3]);
+    let parts = ["a", "b"].map(|name| {
+        let w = weight(&mut graph, name, &[5, 6]);
+        let y = apply(&mut graph, "MatMul", &[], &[x, w]);
+        apply(&mut graph, "Reshape", &[], &[y, target])
+    });
+    let y = apply(&mut graph, "Concat", &[("axis", 2)], &parts);
+    let target = integers(&mut graph, &[-1, 12]);
+    let y = apply(&mut graph, "Reshape", &[], &[y, target]);
+    let last = weight(&mut graph, "last", &[12, 2]);
+    let y = apply(&mut graph, "MatMul", &[], &[y, last]);
+    graph.add_output(y);
+    // The first row of one part is also the first of the other.
+    let mut whole = graph.clone();
+    cut(&mut whole, "a", 1, &[0, 1, 2]).unwrap();
+    assert_eq!(["a", "b"].map(|name| shape(&whole, name)), [vec![5, 3], vec![5, 3]]);
+    assert_eq!(shape(&whole, "last"), [6, 2]);
+    // Within the rows each part loses what it likes.
+    cut(&mut graph, "a", 1, &[0, 5]).unwrap();
+    assert_eq!(["a", "b", "last"].map(|name| shape(&graph, name)), [vec![5, 4], vec![5, 6], vec![10, 2]]);
+}
+
+#[test]
+fn a_row_with_a_frozen_position_stays() {
+    let mut graph = Graph::new("frozen");
+    let x = input(&mut graph, &[-1, 5]);
+    let w = weight(&mut graph, "w", &[5, 6]);
+    let y = apply(&mut graph, "MatMul", &[], &[x, w]);
+    let (starts, ends, axes) = (integers(&mut graph, &[1]), integers(&mut graph, &[2]), integers(&mut graph, &[1]));
+    // One position is an output by itself.
+    let z = apply(&mut graph, "Slice", &[], &[y, starts, ends, axes]);
+    graph.add_output(z);
+    let target = integers(&mut graph, &[-1, 2, 3, 1]);
+    let y = apply(&mut graph, "Reshape", &[], &[y, target]);
+    let last = weight(&mut graph, "last", &[2, 2, 1, 1]);
+    let y = apply(&mut graph, "Conv", &[], &[y, last]);
+    graph.add_output(y);
+    let coupling = coupled(&graph);
+    let rows = axis(&graph, &coupling, "last", &[1]);
+    assert_eq!(rows.groups.iter().map(|&row| coupling.frozen(row).is_some()).collect::<Vec<_>>(), [true, false]);
 }
