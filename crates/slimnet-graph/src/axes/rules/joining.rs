@@ -180,11 +180,6 @@ impl Pass<'_> {
         if first.axes.len() != 2 || !blocks.iter().all(alike) {
             return None;
         }
-        if place > 0 {
-            // Rows of all inputs vanish together.
-            let rows: Vec<_> = blocks.iter().map(|block| self.alone_in(block, first.axes[0])).collect();
-            rows.iter().skip(1).for_each(|other| self.labels.unite_all(&rows[0], other));
-        }
         let inner: usize = first.lengths[place + 1..].iter().product();
         let outer: usize = first.lengths[..place].iter().product();
         let labels: Arc<[Label]> = (0..outer)
