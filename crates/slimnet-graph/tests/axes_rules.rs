@@ -31,7 +31,9 @@ fn integers(graph: &mut Graph, values: &[i64]) -> ValueId {
 
 fn op(name: &str, attributes: &[(&str, i64)]) -> Op {
     let mut all = Attributes::default();
-    attributes.iter().for_each(|(name, value)| all.put(name, value));
+    for (name, value) in attributes {
+        all.put(name, value);
+    }
     Op::read(name, all).unwrap().unwrap()
 }
 
@@ -257,4 +259,134 @@ fn a_generated_image_loses_whole_channels() {
     graph.add_output(y);
     cut(&mut graph, "last", 1, &[1]).unwrap();
     assert_eq!((shape(&graph, "w"), shape(&graph, "last")), (vec![5, 12], vec![2, 3, 1, 1]));
+}
+
+/// `x [N, 5]` to two rows of `length`, then `body`, then each row on its own to two features, and all to two.
+fn in_rows(length: usize, left: usize, body: impl Fn(&mut Graph, ValueId) -> ValueId) -> Graph {
+    let mut graph = Graph::new("rows");
+    let x = input(&mut graph, &[-1, 5]);
+    let w = weight(&mut graph, "w", &[5, 2 * length]);
+    let y = apply(&mut graph, "MatMul", &[], &[x, w]);
+    let target = integers(&mut graph, &[-1, 2, length as i64]);
+    let y = apply(&mut graph, "Reshape", &[], &[y, target]);
+    let y = body(&mut graph, y);
+    let axes = integers(&mut graph, &[2]);
+    let y = apply(&mut graph, "Unsqueeze", &[], &[y, axes]);
+    let last = weight(&mut graph, "last", &[2, left, 2]);
+    let y = apply(&mut graph, "MatMul", &[], &[y, last]);
+    let target = integers(&mut graph, &[0, -1]);
+    let y = apply(&mut graph, "Reshape", &[], &[y, target]);
+    let end = weight(&mut graph, "end", &[4, 2]);
+    let y = apply(&mut graph, "MatMul", &[], &[y, end]);
+    graph.add_output(y);
+    graph
+}
+
+/// Every unit of the axis that `w` writes can be removed by itself, however its positions rank.
+fn every_unit_goes(graph: &Graph) -> usize {
+    let coupling = coupled(graph);
+    let mut count = 0;
+    for step in 1..7 {
+        let rank = |group: GroupId| (group.index() * step % 7) as f64;
+        let units = coupling.units(axis(graph, &coupling, "w", &[1]), rank);
+        for unit in &units {
+            remove(&mut graph.clone(), &coupling, &unit.iter().copied().collect()).unwrap();
+        }
+        count = units.len();
+    }
+    count
+}
+
+#[test]
+fn rows_lose_equally_many_positions_before_a_slice() {
+    let graph = in_rows(5, 2, |graph, y| {
+        let (starts, ends, axes) = (integers(graph, &[2]), integers(graph, &[4]), integers(graph, &[2]));
+        apply(graph, "Slice", &[], &[y, starts, ends, axes])
+    });
+    assert_eq!(every_unit_goes(&graph), 5);
+}
+
+#[test]
+fn what_a_gather_chooses_within_rows_goes_from_every_row() {
+    let graph = in_rows(4, 3, |graph, y| {
+        let indices = integers(graph, &[3, 0, 2]);
+        apply(graph, "Gather", &[("axis", 2)], &[y, indices])
+    });
+    assert_eq!(every_unit_goes(&graph), 4);
+}
+
+#[test]
+fn a_recurrent_layer_says_its_new_size() {
+    let mut graph = Graph::new("recurrent");
+    let x = input(&mut graph, &[7, -1, 3]);
+    let (w, r) = (weight(&mut graph, "w", &[1, 16, 3]), weight(&mut graph, "r", &[1, 16, 4]));
+    let y = apply(&mut graph, "LSTM", &[("hidden_size", 4)], &[x, w, r]);
+    let last = weight(&mut graph, "last", &[4, 2]);
+    let y = apply(&mut graph, "MatMul", &[], &[y, last]);
+    graph.add_output(y);
+    cut(&mut graph, "last", 0, &[1]).unwrap();
+    assert_eq!((shape(&graph, "w"), shape(&graph, "r")), (vec![1, 12, 3], vec![1, 12, 3]));
+    let size = graph.nodes().find_map(|(_, node)| match &node.op {
+        Op::Lstm(lstm) => lstm.hidden_size,
+        _ => None,
+    });
+    assert_eq!(size, Some(3));
+}
+
+#[test]
+fn padding_within_rows_goes_from_every_row() {
+    let graph = in_rows(3, 6, |graph, y| {
+        let pads = integers(graph, &[0, 0, 1, 0, 0, 2]);
+        apply(graph, "Pad", &[], &[y, pads])
+    });
+    // What is born at the Pad lies on the same axis.
+    assert_eq!(every_unit_goes(&graph), 6);
+}
+
+#[test]
+fn rows_that_are_joined_vanish_together() {
+    let mut graph = Graph::new("joined");
+    let x = input(&mut graph, &[-1, 5]);
+    let target = integers(&mut graph, &[-1, 2, 3]);
+    let parts = ["a", "b"].map(|name| {
+        let w = weight(&mut graph, name, &[5, 6]);
+        let y = apply(&mut graph, "MatMul", &[], &[x, w]);
+        apply(&mut graph, "Reshape", &[], &[y, target])
+    });
+    let y = apply(&mut graph, "Concat", &[("axis", 2)], &parts);
+    let target = integers(&mut graph, &[-1, 12]);
+    let y = apply(&mut graph, "Reshape", &[], &[y, target]);
+    let last = weight(&mut graph, "last", &[12, 2]);
+    let y = apply(&mut graph, "MatMul", &[], &[y, last]);
+    graph.add_output(y);
+    // The first row of one part is also the first of the other.
+    let mut whole = graph.clone();
+    cut(&mut whole, "a", 1, &[0, 1, 2]).unwrap();
+    assert_eq!(["a", "b"].map(|name| shape(&whole, name)), [vec![5, 3], vec![5, 3]]);
+    assert_eq!(shape(&whole, "last"), [6, 2]);
+    // Within the rows each part loses what it likes.
+    cut(&mut graph, "a", 1, &[0, 5]).unwrap();
+    assert_eq!(["a", "b", "last"].map(|name| shape(&graph, name)), [vec![5, 4], vec![5, 6], vec![10, 2]]);
+}
+
+#[test]
+fn a_row_with_a_frozen_position_stays() {
+    let graph = in_rows(3, 3, |graph, y| {
+        // One position of the first row is an output by itself.
+        let target = integers(graph, &[-1, 6]);
+        let z = apply(graph, "Reshape", &[], &[y, target]);
+        let (starts, ends, axes) = (integers(graph, &[1]), integers(graph, &[2]), integers(graph, &[1]));
+        let z = apply(graph, "Slice", &[], &[z, starts, ends, axes]);
+        graph.add_output(z);
+        apply(graph, "Relu", &[], &[y])
+    });
+    let coupling = coupled(&graph);
+    let covers = coupling.covers(graph.find_value("w").unwrap());
+    let groups = &covers.iter().find(|cover| cover.axes == [1]).unwrap().groups;
+    let rows: Vec<GroupId> = coupling.groups().filter(|&group| !coupling.members(group).is_empty()).collect();
+    let first = rows.iter().find(|&&row| coupling.members(row).contains(&groups[0])).unwrap();
+    assert!(coupling.frozen(groups[1]).is_some() && coupling.frozen(groups[0]).is_none());
+    let free = rows.iter().filter(|&&row| coupling.frozen(row).is_none()).count();
+    assert!(coupling.frozen(*first).is_some());
+    assert_eq!(free, rows.len() - 1);
 }

@@ -121,6 +121,12 @@ pub fn couple(graph: &Graph, options: &CoupleOptions) -> Result<Coupling, GraphI
     for &output in graph.outputs() {
         let reason = pass.reason(Reason::Output(graph.value(output).name.clone()));
         if let Some(mut state) = pass.load(output) {
+            for axis in 0..state.rank() {
+                // Labelled, so that the parameter's slices are listed with the reason.
+                if state.axes[axis] == Axis::Free {
+                    pass.alone(&mut state, axis);
+                }
+            }
             pass.fix_all(&mut state, reason);
         }
     }
@@ -379,8 +385,11 @@ impl Coupling {
             let frozen = unit.iter().any(|&group| self.frozen(group).is_some());
             if frozen { f64::INFINITY } else { unit.iter().map(|&group| rank(group)).sum() }
         };
-        for &block in &axis.blocks {
-            units = balanced(&self.blocks[block], units, &weight);
+        // Parts of rows first: what is matched within them is then matched within the rows too.
+        let mut blocks: Vec<&Block> = axis.blocks.iter().map(|&block| &self.blocks[block]).collect();
+        blocks.sort_by_key(|block| block.groups.len());
+        for block in blocks {
+            units = balanced(block, units, &weight);
         }
         units.retain(|unit| unit.iter().all(|&group| self.frozen(group).is_none()) && self.row_fits(unit));
         units.sort_by(|a, b| weight(a).total_cmp(&weight(b)));

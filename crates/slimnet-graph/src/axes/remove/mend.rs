@@ -246,7 +246,11 @@ impl Mend<'_> {
         let mut result: Option<Vec<i64>> = None;
         for (row, positions) in rows.iter().enumerate() {
             let all: Vec<usize> = (0..indices.len()).collect();
-            let own = chosen.as_ref().map_or(Some(&all), |chosen| chosen.get(row));
+            // An output that is no block any more keeps the same of every row.
+            let own = chosen.as_ref().map_or(Some(&all), |chosen| match &chosen[..] {
+                [same] => Some(same),
+                rows => rows.get(row),
+            });
             let mapped: Option<Vec<i64>> = own.and_then(|own| {
                 own.iter().map(|&place| positions.binary_search(&indices[place]).ok().map(|at| at as i64)).collect()
             });

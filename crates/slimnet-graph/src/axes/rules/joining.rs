@@ -125,7 +125,7 @@ impl Pass<'_> {
             result.axes[axis] = Axis::Fixed(reason);
             return self.store(y, result);
         }
-        if let Some(cover) = self.concat_block(&states, axis) {
+        if let Some(cover) = concat_block(&states, axis) {
             let mut result = self.across(node, &mut states, axis, lengths);
             for &axis in &cover.axes {
                 result.axes[axis] = Axis::Covered;
@@ -159,45 +159,6 @@ impl Pass<'_> {
             result.axes[axis] = Axis::Fixed(reason);
         }
         self.store(y, result);
-    }
-
-    /// Labels of a concatenation within blocks that all inputs share.
-    fn concat_block(&mut self, states: &[State], axis: usize) -> Option<Cover> {
-        let blocks: Option<Vec<&Cover>> = states
-            .iter()
-            .map(|state| {
-                let mut own = state.covers.iter().filter(|cover| cover.axes.contains(&axis));
-                own.next().filter(|cover| cover.axes.len() > 1 && own.next().is_none())
-            })
-            .collect();
-        let blocks = blocks?;
-        let first = *blocks.first()?;
-        let place = first.axes.iter().position(|&own| own == axis)?;
-        let alike = |block: &&Cover| {
-            block.axes == first.axes
-                && (0..first.axes.len()).all(|other| other == place || block.lengths[other] == first.lengths[other])
-        };
-        if first.axes.len() != 2 || !blocks.iter().all(alike) {
-            return None;
-        }
-        if place > 0 {
-            // Rows of all inputs vanish together.
-            let rows: Vec<_> = blocks.iter().map(|block| self.alone_in(block, first.axes[0])).collect();
-            rows.iter().skip(1).for_each(|other| self.labels.unite_all(&rows[0], other));
-        }
-        let inner: usize = first.lengths[place + 1..].iter().product();
-        let outer: usize = first.lengths[..place].iter().product();
-        let labels: Arc<[Label]> = (0..outer)
-            .flat_map(|row| {
-                blocks.iter().flat_map(move |block| {
-                    let step = block.lengths[place] * inner;
-                    block.labels[row * step..(row + 1) * step].iter().copied()
-                })
-            })
-            .collect();
-        let mut lengths = first.lengths.clone();
-        lengths[place] = blocks.iter().map(|block| block.lengths[place]).sum();
-        Some(Cover { axes: first.axes.clone(), lengths, labels, origins: Vec::new() })
     }
 
     /// Ties all axes but one of tensors that are joined along it.
@@ -430,6 +391,40 @@ impl Pass<'_> {
             }
         }
     }
+}
+
+/// Labels of a concatenation within blocks that all inputs share.
+fn concat_block(states: &[State], axis: usize) -> Option<Cover> {
+    let blocks: Option<Vec<&Cover>> = states
+        .iter()
+        .map(|state| {
+            let mut own = state.covers.iter().filter(|cover| cover.axes.contains(&axis));
+            own.next().filter(|cover| cover.axes.len() > 1 && own.next().is_none())
+        })
+        .collect();
+    let blocks = blocks?;
+    let first = *blocks.first()?;
+    let place = first.axes.iter().position(|&own| own == axis)?;
+    let alike = |block: &&Cover| {
+        block.axes == first.axes
+            && (0..first.axes.len()).all(|other| other == place || block.lengths[other] == first.lengths[other])
+    };
+    if first.axes.len() != 2 || !blocks.iter().all(alike) {
+        return None;
+    }
+    let inner: usize = first.lengths[place + 1..].iter().product();
+    let outer: usize = first.lengths[..place].iter().product();
+    let labels: Arc<[Label]> = (0..outer)
+        .flat_map(|row| {
+            blocks.iter().flat_map(move |block| {
+                let step = block.lengths[place] * inner;
+                block.labels[row * step..(row + 1) * step].iter().copied()
+            })
+        })
+        .collect();
+    let mut lengths = first.lengths.clone();
+    lengths[place] = blocks.iter().map(|block| block.lengths[place]).sum();
+    Some(Cover { axes: first.axes.clone(), lengths, labels, origins: Vec::new() })
 }
 
 /// The positions that a Slice of step 1 takes.
