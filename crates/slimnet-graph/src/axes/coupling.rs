@@ -86,8 +86,8 @@ struct Group {
     frozen: Option<ReasonId>,
     /// Groups that go with this one, if it stands for a whole row.
     members: Vec<GroupId>,
-    /// Groups that stand for a whole row of which this one is a member.
-    rows: Vec<GroupId>,
+    /// Which rows it is a member of, in [`Coupling::rows`].
+    rows: Vec<usize>,
     slices: Vec<Slice>,
     axis: usize,
 }
@@ -100,7 +100,13 @@ pub struct Coupling {
     blocks: Vec<Block>,
     axes: Vec<CoupledAxis>,
     reasons: Vec<Reason>,
+    rows: Vec<Row>,
+    /// Groups of rows that lie side by side.
+    row_axes: Vec<Arc<[GroupId]>>,
 }
+
+/// A group and one row that it stands for; it may stand for several, which go together.
+type Row = (GroupId, Vec<GroupId>);
 
 /// Finds which slices of which tensors go together. An axis of unknown length cannot lose positions. Linear in the lengths of the axes that reach parameters.
 ///
@@ -185,17 +191,26 @@ fn finish(mut pass: Pass<'_>) -> Coupling {
             blocks.push(Block { node: block.node, inner: block.inner, groups: translated });
         }
     }
+    let row_axes: Vec<Arc<[GroupId]>> =
+        pass.labels.row_axes().iter().map(|labels| translate(&mut pass, labels)).collect();
+    let mut known: Vec<Row> = Vec::new();
     for (row, members) in rows {
-        let (Some(&row), members) = (names.get(&row), members.iter().filter_map(|member| names.get(member)).copied())
+        let (Some(&row), Some(members)) =
+            (names.get(&row), members.iter().map(|member| names.get(member).copied()).collect::<Option<Vec<_>>>())
         else {
             continue;
         };
-        for member in members {
-            groups[row.index()].members.push(member);
-            groups[member.index()].rows.push(row);
+        for member in &members {
+            groups[member.index()].rows.push(known.len());
         }
+        let own = &mut groups[row.index()].members;
+        own.extend_from_slice(&members);
+        own.sort_unstable();
+        own.dedup();
+        known.push((row, members));
     }
-    let mut coupling = Coupling { groups, covers, blocks, axes: Vec::new(), reasons: pass.reasons };
+    let reasons = pass.reasons;
+    let mut coupling = Coupling { groups, covers, blocks, axes: Vec::new(), reasons, rows: known, row_axes };
     coupling.list_slices(graph);
     coupling.list_axes(graph);
     coupling
@@ -238,11 +253,11 @@ impl Coupling {
     fn list_axes(&mut self, graph: &Graph) {
         let mut families = Families((0..self.groups.len()).collect());
         let mut seen: HashSet<usize> = HashSet::new();
-        for cover in self.covers.iter().flatten() {
-            if !seen.insert(Arc::as_ptr(&cover.groups).cast::<GroupId>() as usize) {
+        for groups in self.covers.iter().flatten().map(|cover| &cover.groups).chain(&self.row_axes) {
+            if !seen.insert(Arc::as_ptr(groups).cast::<GroupId>() as usize) {
                 continue;
             }
-            for pair in cover.groups.windows(2) {
+            for pair in groups.windows(2) {
                 let (a, b) = (families.find(pair[0].index()), families.find(pair[1].index()));
                 families.0[a.max(b)] = a.min(b);
             }
@@ -277,6 +292,15 @@ impl Coupling {
                     axis.covers.push((value, place));
                 }
             }
+        }
+        for index in 0..self.axes.len() {
+            if !self.axes[index].name.is_empty() {
+                continue;
+            }
+            // Whole rows that no value has as an axis: named after what they consist of.
+            let members = self.axes[index].groups.iter().flat_map(|&group| self.members(group));
+            let named = members.map(|&member| &self.axes[self.axis_of(member)].name).find(|name| !name.is_empty());
+            self.axes[index].name = named.cloned().unwrap_or_default();
         }
         for (place, block) in self.blocks.iter().enumerate() {
             let axes: BTreeSet<usize> = block.groups.iter().map(|group| self.groups[group.index()].axis).collect();
@@ -339,8 +363,8 @@ impl Coupling {
         let mut stack: Vec<GroupId> = groups.iter().copied().collect();
         while let Some(group) = stack.pop() {
             let Group { members, rows, .. } = &self.groups[group.index()];
-            let whole = |row: &&GroupId| self.members(**row).iter().all(|member| all.contains(member));
-            let rows: Vec<GroupId> = rows.iter().filter(whole).copied().collect();
+            let whole = |row: &&Row| row.1.iter().all(|member| all.contains(member));
+            let rows: Vec<GroupId> = rows.iter().map(|&row| &self.rows[row]).filter(whole).map(|row| row.0).collect();
             stack.extend(members.iter().copied().chain(rows).filter(|&next| all.insert(next)));
         }
         all

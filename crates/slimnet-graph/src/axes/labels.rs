@@ -103,6 +103,13 @@ impl Labels {
         rows
     }
 
+    /// Labels of rows that lie side by side, in the order in which they were made.
+    pub(super) fn row_axes(&self) -> Vec<Arc<[Label]>> {
+        let mut all: Vec<_> = self.known_rows.values().map(|(_, rows)| rows.clone()).collect();
+        all.sort_unstable();
+        all
+    }
+
     fn row(&mut self, members: &[Label]) -> Label {
         let mut members: Vec<_> = members.iter().map(|&label| self.find(label)).collect();
         members.sort_unstable();
