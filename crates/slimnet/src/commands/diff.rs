@@ -103,11 +103,11 @@ fn compare_layers(first: &Graph, second: &Graph) -> Result<LayersReport> {
         matched.insert(other);
         let mut changes = Vec::new();
         let (a, b) = (&node.op, &second.node(other).op);
-        if a.op_type() != b.op_type() {
+        if a.op_type() == b.op_type() {
+            changes.extend(attribute_changes(a, b));
+        } else {
             let (before, after) = (a.op_type().to_owned(), b.op_type().to_owned());
             changes.push(Change::Operator { before, after });
-        } else {
-            changes.extend(attribute_changes(a, b));
         }
         changes.extend(input_changes((first, *id), (second, other))?);
         if changes.is_empty() {
