@@ -36,7 +36,8 @@ fn round_trip(input: &Path, output: &Path, options: WriteOptions) -> Result<Stri
     let written = write_file_with(&graph, output, options)?;
     let mut report = format!("{} nodes, {} kept whole; {written:?}", graph.nodes().count(), kept.len());
     for line in kept {
-        report += &format!("\n  {line}");
+        report.push_str("\n  ");
+        report.push_str(&line);
     }
     Ok(report)
 }

@@ -31,7 +31,9 @@ fn integers(graph: &mut Graph, values: &[i64]) -> ValueId {
 
 fn op(name: &str, attributes: &[(&str, i64)]) -> Op {
     let mut all = Attributes::default();
-    attributes.iter().for_each(|(name, value)| all.put(name, value));
+    for (name, value) in attributes {
+        all.put(name, value);
+    }
     Op::read(name, all).unwrap().unwrap()
 }
 
