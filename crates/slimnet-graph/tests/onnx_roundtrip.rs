@@ -73,7 +73,7 @@ fn everything_around_the_nodes_returns() {
 
 #[test]
 fn names_order_and_absent_inputs_of_nodes_return() {
-    let nodes = vec![
+    let nodes = [
         node("Clip", &["x", "", "top"], &["a"]),
         node("Dropout", &["a"], &["b", "mask"]),
         with(node("Split", &["b"], &["c", "d"]), vec![int("num_outputs", 2)]),

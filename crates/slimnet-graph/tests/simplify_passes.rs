@@ -544,6 +544,24 @@ fn equal_constants_merge() {
 }
 
 #[test]
+fn zero_points_of_channels_stay_apart() {
+    let mut net = Net::new();
+    let x = net.input("x", &[-1, 4]);
+    let mut layer = |x, value: i8| {
+        let weight = net.graph.add_constant("w", Tensor::from_values(vec![4, 4], vec![value; 16]).unwrap());
+        let scale = net.floats(&[4], &[0.5; 4]);
+        let zero = net.graph.add_constant("z", Tensor::vector(vec![0i8; 4]));
+        let weight = net.node(op_of("DequantizeLinear", "axis", &1i64), &[weight, scale, zero]);
+        net.plain("MatMul", &[x, weight])
+    };
+    let y = layer(x, 3);
+    let y = layer(y, 5);
+    net.output(y, "y");
+    let (_, report) = run(&net);
+    assert!(!report.changed(), "{report:?}");
+}
+
+#[test]
 fn dead_nodes_go_and_free_inputs_stay() {
     let mut net = Net::new();
     let x = net.input("x", &[-1, 4]);

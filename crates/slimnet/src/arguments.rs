@@ -134,7 +134,7 @@ pub struct Diff {
     /// Random inputs are uniform in this range [default: normally distributed, integers uniform in 0 to 9]
     #[arg(long, value_name = "LOW,HIGH", value_parser = range, allow_hyphen_values = true)]
     pub range: Option<(f64, f64)>,
-    /// Give this input from a NumPy file instead of random numbers
+    /// Give this input from a file (.npy) instead of random numbers
     #[arg(long = "input", value_name = "NAME=FILE.npy", value_parser = name_and_file)]
     pub inputs: Vec<(String, PathBuf)>,
     /// End with exit code 3 if an output differs by more than this

@@ -6,6 +6,7 @@ use slimnet_graph::tensor::TensorError;
 
 /// How far apart the results for one output are, over all samples.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[allow(clippy::struct_field_names)] // the keys of the JSON, where the struct is flattened into others
 pub struct Difference {
     /// Largest absolute difference of two elements that are both finite.
     pub largest_difference: f64,

@@ -37,7 +37,7 @@ pub fn check_output(path: &Path) -> Result<()> {
         _ => Path::new("."),
     };
     if !folder.is_dir() {
-        return Err(cannot(&format!("the folder {folder:?} does not exist")).advise("make it first"));
+        return Err(cannot(&format!("the folder \"{}\" does not exist", folder.display())).advise("make it first"));
     }
     if let Ok(facts) = fs::metadata(path) {
         if facts.is_dir() {

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     let console = Console::new(&arguments.global);
     // A panic is a mistake of ours: it must still end in one message and the exit code of a failure.
     std::panic::set_hook(Box::new(|_| {}));
-    let result = catch_unwind(AssertUnwindSafe(|| commands::run(&arguments, &console)))
+    let result = catch_unwind(AssertUnwindSafe(|| commands::run(&arguments, console)))
         .unwrap_or_else(|panic| Err(Failure::internal(panic.as_ref())));
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! Reads arrays from NumPy's `.npy` files (versions 1 to 3, C order, little-endian).
+//! Reads arrays from the `.npy` files of numpy (versions 1 to 3, C order, little-endian).
 
 use std::path::Path;
 

@@ -18,6 +18,9 @@ use crate::report::number::counted;
 /// No tensor that an evaluation makes may be larger than this many bytes.
 const TENSOR_LIMIT: usize = 1 << 30;
 
+/// More threads than any machine has cores only take memory.
+const MOST_THREADS: usize = 256;
+
 /// Where inputs come from.
 #[derive(Debug, Clone, Default)]
 pub struct Samples {
@@ -138,7 +141,7 @@ impl Samples {
             None => Distribution::Uniform { low: 0.0, high: 10.0 },
         };
         // One stream for each sample of each input: what one input draws changes no other.
-        let stream = Stream::named(self.seed.wrapping_add(number as u64), &input.name);
+        let stream = Stream::named(self.seed, &format!("{} {number}", input.name));
         random::tensor(element_type, shape, stream, distribution).map_err(|error| cannot(&error.to_string()))
     }
 
@@ -227,7 +230,7 @@ fn in_parallel<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> T 
         }
     };
     let mut results = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.min(count)).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..threads.min(count).min(MOST_THREADS)).map(|_| scope.spawn(worker)).collect();
         let join = |worker: std::thread::ScopedJoinHandle<'_, _>| match worker.join() {
             Ok(results) => results,
             Err(panic) => std::panic::resume_unwind(panic),

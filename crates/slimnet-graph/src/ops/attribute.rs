@@ -232,7 +232,7 @@ fn describe(attribute: &AttributeProto) -> String {
     }
 }
 
-/// What the [`attributes!`] macro gives to each operator's struct.
+/// What the `attributes!` macro gives to each operator's struct.
 pub trait AttributeStruct: Sized {
     /// Takes the operator's attributes out; absent ones get their defaults.
     ///

@@ -84,7 +84,15 @@ fn hash_key(data: &Tensor) -> u64 {
     ))
 }
 
-/// Whether training leaves the value alone.
+/// Whether training leaves the value alone, and pruning too: a zero point for each channel lies on the channels of its own
+/// layer, which must not be tied to those of another.
 fn is_constant(graph: &Graph, id: ValueId) -> bool {
-    role_of(graph, id) == Some(Role::Constant)
+    let value = graph.value(id);
+    let single = value.data.as_ref().is_some_and(|data| data.len() <= 1);
+    let quantizes = |op: &Op| {
+        matches!(op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_) | Op::QLinearConv(_) | Op::QLinearMatMul(_))
+            || matches!(op, Op::ConvInteger(_) | Op::MatMulInteger(_))
+    };
+    let per_channel = !single && value.readers().any(|reader| quantizes(&graph.node(reader.node).op));
+    !per_channel && role_of(graph, id) == Some(Role::Constant)
 }

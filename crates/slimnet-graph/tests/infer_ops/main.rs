@@ -59,7 +59,8 @@ fn show(result: &Inferred) -> String {
         text += &display_shape(shape);
     }
     if let Some(contents) = &result.contents {
-        text += &format!("={}", display_shape(contents).trim_matches(['[', ']']));
+        text.push('=');
+        text += display_shape(contents).trim_matches(['[', ']']);
     }
     text
 }
@@ -70,7 +71,7 @@ fn mutants(text: &str) -> impl Iterator<Item = String> + '_ {
     let apart = |place: usize| place == 0 || !text.as_bytes()[place - 1].is_ascii_alphanumeric();
     let starts = (0..text.len()).filter(move |&place| digit(place) && apart(place));
     starts.flat_map(move |start| {
-        let end = (start..).find(|&place| !digit(place)).unwrap();
+        let end = (start..=text.len()).find(|&place| !digit(place)).unwrap();
         let negated = text[..start].ends_with('-');
         let numbers = HOSTILE.iter().filter(move |&&number| number >= 0 || !negated);
         numbers.map(move |number| format!("{}{number}{}", &text[..start], &text[end..]))

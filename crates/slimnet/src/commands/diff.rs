@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use slimnet_graph::{Graph, ValueId, graph};
+use slimnet_graph::ops::elementwise::Unary;
+use slimnet_graph::{Graph, Op, Value, ValueId, graph};
 
 use crate::arguments::{Diff, Global};
 use crate::compare::Difference;
@@ -102,11 +103,11 @@ fn compare_layers(first: &Graph, second: &Graph) -> Result<LayersReport> {
         matched.insert(other);
         let mut changes = Vec::new();
         let (a, b) = (&node.op, &second.node(other).op);
-        if a.op_type() != b.op_type() {
+        if a.op_type() == b.op_type() {
+            changes.extend(attribute_changes(a, b));
+        } else {
             let (before, after) = (a.op_type().to_owned(), b.op_type().to_owned());
             changes.push(Change::Operator { before, after });
-        } else {
-            changes.extend(attribute_changes(a, b));
         }
         changes.extend(input_changes((first, *id), (second, other))?);
         if changes.is_empty() {
@@ -122,8 +123,8 @@ fn compare_layers(first: &Graph, second: &Graph) -> Result<LayersReport> {
     Ok(report)
 }
 
-fn attribute_changes(first: &slimnet_graph::Op, second: &slimnet_graph::Op) -> Vec<Change> {
-    let texts = |op: &slimnet_graph::Op| -> BTreeMap<String, _> {
+fn attribute_changes(first: &Op, second: &Op) -> Vec<Change> {
+    let texts = |op: &Op| -> BTreeMap<String, _> {
         op.attributes().into_protos().into_iter().map(|attribute| (attribute.name().to_owned(), attribute)).collect()
     };
     let (first, second) = (texts(first), texts(second));
@@ -146,7 +147,7 @@ fn input_changes(first: (&Graph, graph::NodeId), second: (&Graph, graph::NodeId)
         let a = a.input(slot).map(|id| first.0.value(id));
         let b = b.input(slot).map(|id| second.0.value(id));
         let name = a.or(b).map_or_else(String::new, |value| value.name.clone());
-        let data = |value: Option<&slimnet_graph::Value>| value.and_then(|value| value.data.clone());
+        let data = |value: Option<&Value>| value.and_then(|value| value.data.clone());
         match (data(a), data(b)) {
             (Some(before), Some(after)) if before == after => {}
             (Some(before), Some(after)) => {
@@ -162,8 +163,8 @@ fn input_changes(first: (&Graph, graph::NodeId), second: (&Graph, graph::NodeId)
             }
             (before_data, after_data) => {
                 let is_constant_now = before_data.is_none() && after_data.is_some() && a.is_some();
-                let text = |value: Option<&slimnet_graph::Value>| value.map(|value| value.name.clone());
-                let (before, after) = (text(a), text(b));
+                let text = |graph, value: Option<&Value>| value.map(|value| source(graph, value).name.clone());
+                let (before, after) = (text(first.0, a), text(second.0, b));
                 if before != after || is_constant_now {
                     changes.push(Change::Source { slot, before, after, is_constant_now });
                 }
@@ -171,4 +172,16 @@ fn input_changes(first: (&Graph, graph::NodeId), second: (&Graph, graph::NodeId)
         }
     }
     Ok(changes)
+}
+
+/// The value that comes through identities: removing one is no change of those that read it.
+fn source<'a>(graph: &'a Graph, value: &'a Value) -> &'a Value {
+    let mut value = value;
+    while let Some(node) = value.producer().map(|producer| graph.node(producer)) {
+        match (&node.op, node.input(0)) {
+            (Op::Unary(Unary::Identity), Some(input)) => value = graph.value(input),
+            _ => break,
+        }
+    }
+    value
 }

@@ -10,12 +10,12 @@ use crate::console::Console;
 use crate::failure::{Outcome, Result};
 
 /// Runs the command that the command line asks for.
-pub fn run(arguments: &Arguments, console: &Console) -> Result<Outcome> {
+pub fn run(arguments: &Arguments, console: Console) -> Result<Outcome> {
     let global = &arguments.global;
     match &arguments.command {
-        Command::New(options) => new::run(options, global, *console),
-        Command::Inspect(options) => inspect::run(options, *console),
-        Command::Simplify(options) => simplify::run(options, global, *console),
-        Command::Diff(options) => diff::run(options, global, *console),
+        Command::New(options) => new::run(options, global, console),
+        Command::Inspect(options) => inspect::run(options, console),
+        Command::Simplify(options) => simplify::run(options, global, console),
+        Command::Diff(options) => diff::run(options, global, console),
     }
 }

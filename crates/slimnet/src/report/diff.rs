@@ -127,7 +127,7 @@ impl Change {
                 let share = percent(unequal, elements);
                 let mut text = format!("{name}: {} of {} values ({share}) differ", count(unequal), count(elements));
                 if unequal > not_comparable {
-                    text += &format!(" by at most {}", difference(values.largest_difference));
+                    let _ = write!(text, " by at most {}", difference(values.largest_difference));
                 }
                 text
             }

@@ -1,5 +1,7 @@
 //! What a network has and costs, in a few numbers.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 use slimnet_graph::cost::{Cost, CostOptions, cost};
 use slimnet_graph::graph::Dim;
@@ -84,7 +86,11 @@ pub fn ports_text(inputs: &[Port], outputs: &[Port]) -> String {
     let all: Vec<(&str, &Port)> =
         inputs.iter().map(named("input")).chain(outputs.iter().map(named("output"))).collect();
     let width = all.iter().map(|(_, port)| port.name.chars().count()).max().unwrap_or(0).min(40);
-    all.iter().map(|(what, port)| format!("  {what:<6}  {:<width$}  {}\n", port.name, port.text)).collect()
+    let mut text = String::new();
+    for (what, port) in all {
+        let _ = writeln!(text, "  {what:<6}  {:<width$}  {}", port.name, port.text);
+    }
+    text
 }
 
 impl Summary {

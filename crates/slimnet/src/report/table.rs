@@ -1,5 +1,7 @@
 //! Tables of aligned columns.
 
+use std::fmt::Write;
+
 /// Which way the cells of a column lean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -58,10 +60,10 @@ impl<const N: usize> Table<N> {
             for (&column, &width) in columns.iter().zip(&widths) {
                 line += GAP;
                 let cell = shorten(&row[column], width);
-                match self.headings[column].1 {
-                    Align::Left => line += &format!("{cell:<width$}"),
-                    Align::Right => line += &format!("{cell:>width$}"),
-                }
+                let _ = match self.headings[column].1 {
+                    Align::Left => write!(line, "{cell:<width$}"),
+                    Align::Right => write!(line, "{cell:>width$}"),
+                };
             }
             text += line.trim_end();
             text.push('\n');

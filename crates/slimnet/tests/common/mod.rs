@@ -1,5 +1,6 @@
 //! Runs the program in a folder of its own and compares what it says with committed files.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -58,9 +59,10 @@ impl Folder {
         let mut found = format!("$ slimnet {arguments}\n{}", text(&output.stdout));
         let stderr = text(&output.stderr);
         if !stderr.is_empty() {
-            found += &format!("--- stderr\n{stderr}");
+            found += "--- stderr\n";
+            found += &stderr;
         }
-        found += &format!("--- exit code {}\n", output.status.code().unwrap());
+        writeln!(found, "--- exit code {}", output.status.code().unwrap()).unwrap();
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name).with_extension("txt");
         if std::env::var_os("UPDATE").is_some() {
             fs::write(&file, found).unwrap();

@@ -8,7 +8,7 @@ use slimnet_graph::axes::{CoupleOptions, couple};
 use slimnet_graph::cost::{Cost, NodeCost};
 use slimnet_graph::onnx::ModelInfo;
 use slimnet_graph::roles::{Role, roles};
-use slimnet_graph::{Graph, NodeId};
+use slimnet_graph::{Dim, Graph, NodeId};
 
 use axes::{Axes, NodeAxes};
 
@@ -101,7 +101,7 @@ fn names_of_lengths(graph: &Graph) -> Vec<String> {
     let names: BTreeSet<&str> = graph
         .free_inputs()
         .flat_map(|input| graph.value(input).shape.iter().flatten())
-        .flat_map(|dim| dim.names())
+        .flat_map(Dim::names)
         .filter(|name| !name.starts_with('?'))
         .collect();
     names.into_iter().map(str::to_owned).collect()
