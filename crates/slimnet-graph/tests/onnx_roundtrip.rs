@@ -83,7 +83,7 @@ fn names_order_and_absent_inputs_of_nodes_return() {
     let initializers =
         vec![floats_tensor("top", &[], &[6.0]), zeros("w", &[1, 4, 2]), zeros("r", &[1, 4, 1]), zeros("h", &[1, 5, 1])];
     let inputs = vec![info("x", FLOAT, &["4", "2"]), info("x3", FLOAT, &["3", "5", "2"])];
-    let model = model(18, graph(nodes, initializers, inputs, &["c", "d", "h1"]));
+    let model = model(18, graph(nodes.to_vec(), initializers, inputs, &["c", "d", "h1"]));
     assert_eq!(round_trip(&model), model);
 }
 

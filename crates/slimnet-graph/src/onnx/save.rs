@@ -103,6 +103,18 @@ struct Finished(Temporary);
 impl Replacement {
     fn new(target: &Path) -> io::Result<Self> {
         let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "names no file");
+        // A link stays a link: what it points to is replaced. A device or pipe would be lost by the rename.
+        let target = match target.canonicalize() {
+            Ok(existing) => existing,
+            Err(_) => target.to_owned(),
+        };
+        let mode = match fs::metadata(&target) {
+            Ok(existing) if !existing.is_file() => {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, "is there, and no ordinary file"));
+            }
+            Ok(existing) => Some(existing.permissions()),
+            Err(_) => None,
+        };
         let name = target.file_name().ok_or_else(no_name)?;
         for attempt in 0u32.. {
             let mut hidden = std::ffi::OsString::from(".");
@@ -111,7 +123,10 @@ impl Replacement {
             let temporary = target.with_file_name(hidden);
             match OpenOptions::new().write(true).create_new(true).open(&temporary) {
                 Ok(file) => {
-                    let names = Temporary { temporary, target: target.to_owned() };
+                    let names = Temporary { temporary, target: target.clone() };
+                    if let Some(mode) = mode {
+                        file.set_permissions(mode)?;
+                    }
                     return Ok(Self { writer: BufWriter::new(file), names });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

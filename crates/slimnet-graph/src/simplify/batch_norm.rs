@@ -5,6 +5,7 @@ use crate::ops::Op;
 use crate::ops::normalization::BatchNormalization;
 use crate::tensor::Tensor;
 
+use super::channels::spread;
 use super::edit;
 
 /// Merges each normalisation that alone reads a layer with known weights. Returns how many.
@@ -34,11 +35,11 @@ fn merge_one(graph: &mut Graph, node: NodeId) -> Option<()> {
         return None;
     }
     let weight = graph.input_data(layer, 1)?.clone();
+    let channels = affine.factor.len();
     let bias = match graph.node(layer).input(2) {
         None => None,
-        Some(_) => Some(graph.input_data(layer, 2)?.to_f64s().ok()?),
+        Some(_) => Some(spread(graph.input_data(layer, 2)?, channels)?),
     };
-    let channels = affine.factor.len();
     let (channel_of, beta) = layout(&graph.node(layer).op, weight.shape(), channels)?;
     let mut weights = weight.to_f64s().ok()?;
     for (index, value) in weights.iter_mut().enumerate() {
@@ -46,11 +47,8 @@ fn merge_one(graph: &mut Graph, node: NodeId) -> Option<()> {
     }
     let mut biases = affine.offset.clone();
     if let Some(bias) = bias {
-        if bias.len() != channels && bias.len() != 1 {
-            return None;
-        }
-        for (channel, value) in biases.iter_mut().enumerate() {
-            *value += beta * bias[channel % bias.len()] * affine.factor[channel];
+        for ((value, bias), factor) in biases.iter_mut().zip(bias).zip(&affine.factor) {
+            *value += beta * bias * factor;
         }
     }
     let element_type = weight.element_type();

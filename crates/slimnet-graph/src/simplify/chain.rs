@@ -46,11 +46,12 @@ fn join_transposes(graph: &mut Graph, node: NodeId) -> bool {
     let (Some(outer), Some(inner)) = (permutation(graph, node), permutation(graph, previous)) else { return false };
     let composed: Option<Vec<_>> = outer.iter().map(|&axis| inner.get(axis).map(|&axis| axis as i64)).collect();
     let Some(composed) = composed else { return false };
+    let keeps_order = composed.iter().enumerate().all(|(axis, &from)| from == axis as i64);
     graph.set_input(node, 0, Some(source));
-    if composed.iter().enumerate().all(|(axis, &from)| from == axis as i64) {
+    // Also where all axes stay: between an input and an output of the graph the node cannot go.
+    graph.node_mut(node).op = Transpose { perm: Some(composed) }.into();
+    if keeps_order {
         edit::bypass(graph, node, source);
-    } else {
-        graph.node_mut(node).op = Transpose { perm: Some(composed) }.into();
     }
     true
 }

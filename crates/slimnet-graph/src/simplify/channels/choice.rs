@@ -102,7 +102,7 @@ fn first_if_all_goes(covers: &[AxisCover], gone: &BTreeSet<GroupId>) -> Vec<Grou
     axes.sort_unstable();
     axes.dedup();
     let goes = |cover: &AxisCover, index: usize| gone.contains(&cover.groups[index]);
-    let alone = axes.len() == covers.iter().map(|cover| cover.axes.len()).sum();
+    let alone = axes.len() == covers.iter().map(|cover| cover.axes.len()).sum::<usize>();
     let all_goes = if alone {
         // Covers of different axes cross: an element stays where each of them has one that does.
         covers.iter().any(|cover| (0..cover.groups.len()).all(|index| goes(cover, index)))

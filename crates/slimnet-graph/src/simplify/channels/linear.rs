@@ -63,9 +63,12 @@ fn weights(graph: &Graph, value: ValueId) -> Option<Tensor> {
     evaluate_op(&node.op, &inputs?, 1, usize::MAX).ok()?.into_iter().next()
 }
 
-/// Sets to 0 what vanishes beside the largest magnitude.
+/// Sets to 0 what vanishes beside the largest magnitude. Nothing vanishes beside infinity: its products are not bounded.
 pub(super) fn clear_vanishing(values: &mut [f64], dead: f64) {
     let scale = values.iter().fold(0.0f64, |scale, value| scale.max(value.abs()));
+    if !scale.is_finite() {
+        return;
+    }
     for value in values {
         if value.abs() <= dead * scale {
             *value = 0.0;
@@ -157,7 +160,7 @@ pub(super) fn linear(graph: &Graph, node: NodeId, dead: f64) -> Option<Linear> {
 }
 
 /// One bias for each of `count` outputs, from a tensor that broadcasts along the last axis alone.
-pub(super) fn spread(bias: &Tensor, count: usize) -> Option<Vec<f64>> {
+pub(in crate::simplify) fn spread(bias: &Tensor, count: usize) -> Option<Vec<f64>> {
     let values = bias.to_f64s().ok()?;
     match values.len() {
         1 => Some(vec![values[0]; count]),

@@ -23,6 +23,7 @@ use crate::tensor::TensorError;
 use super::{Change, SimplifyOptions, SimplifyReport, edit};
 use backward::Need;
 use forward::Constants;
+pub(super) use linear::spread;
 
 /// The channels that a layer lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
