@@ -93,7 +93,7 @@ impl Mend<'_> {
         let tensor = Tensor::from_i128s(element_type, shape, wide)?;
         match old {
             Some(old) if self.graph.value(old).data.is_some() && self.before.value(old).readers().len() == 1 => {
-                self.graph.set_data(old, tensor)
+                self.graph.set_data(old, tensor);
             }
             _ => {
                 let wish = old.map_or_else(
