@@ -133,6 +133,20 @@ fn what_is_computed_over_an_axis_freezes_it_unless_approximate() {
 
 #[test]
 fn constants_of_slices_pads_splits_and_gathers_are_mended() {
+    constants_are_mended(integers);
+}
+
+#[test]
+fn what_follows_from_constants_is_mended_like_them() {
+    // As exporters compute the Pads of ResNet's option-A shortcuts.
+    constants_are_mended(|graph, values| {
+        let halves = values.split_at(values.len() / 2);
+        let halves = [integers(graph, halves.0), integers(graph, halves.1)];
+        apply(graph, "Concat", &[("axis", 0)], &halves)
+    });
+}
+
+fn constants_are_mended(integers: impl Fn(&mut Graph, &[i64]) -> ValueId) {
     let mut graph = between(
         6,
         |graph, y| {
@@ -151,7 +165,8 @@ fn constants_of_slices_pads_splits_and_gathers_are_mended() {
     assert_eq!(shape(&graph, "last"), [2, 3, 1, 1]);
     let constant = |operator: &str, slot: usize| {
         let (node, _) = graph.nodes().find(|(_, node)| node.op.op_type() == operator).unwrap();
-        graph.input_data(node, slot).unwrap().to_i64s().unwrap()
+        let input = graph.node(node).input(slot).unwrap();
+        slimnet_graph::infer::analyse(&graph).unwrap().data(&graph, input).unwrap().to_i64s().unwrap()
     };
     assert_eq!((constant("Slice", 1), constant("Slice", 2)), (vec![0], vec![3]));
     assert_eq!(constant("Pad", 1), [0, 1, 0, 0, 0, 2, 0, 0]);

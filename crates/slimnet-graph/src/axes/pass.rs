@@ -1,5 +1,6 @@
 //! The forward pass that labels every value, and the moves that rules are made of.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -141,13 +142,13 @@ impl<'g> Pass<'g> {
         left.is_some()
     }
 
-    /// Data that the file holds for a value, or that follows from such data alone.
-    pub(super) fn known_data(&self, value: ValueId) -> Option<&Tensor> {
+    /// Data of a value that is known without running the graph.
+    pub(super) fn known_data(&self, value: ValueId) -> Option<Cow<'_, Tensor>> {
         self.types.data(self.graph, value)
     }
 
     /// [`Self::known_data`] of an input of a node.
-    pub(super) fn known_input(&self, node: NodeId, slot: usize) -> Option<&Tensor> {
+    pub(super) fn known_input(&self, node: NodeId, slot: usize) -> Option<Cow<'_, Tensor>> {
         self.known_data(self.graph.node(node).input(slot)?)
     }
 

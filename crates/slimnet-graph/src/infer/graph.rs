@@ -81,14 +81,19 @@ impl Inference {
         self.types.get(id.index())?.contents.as_deref()
     }
 
-    /// A computed tensor of at most [`CONTENTS_LIMIT`] elements that depends on the file's data alone.
+    /// A computed tensor of at most [`CONTENTS_LIMIT`] elements that is known without running the graph and is not a
+    /// matter of [`Self::contents`].
     pub fn constant(&self, id: ValueId) -> Option<&Tensor> {
         self.constants.get(&id)
     }
 
-    /// The data of a value: what the file holds, or what follows from such data alone.
-    pub fn data<'a>(&'a self, graph: &'a Graph, id: ValueId) -> Option<&'a Tensor> {
-        graph.value(id).data.as_ref().or_else(|| self.constant(id))
+    /// The data of a value, if it is known without running the graph: what the file holds, or a small tensor that follows
+    /// from such data and from lengths that are numbers.
+    pub fn data<'a>(&'a self, graph: &'a Graph, id: ValueId) -> Option<Cow<'a, Tensor>> {
+        if let Some(data) = &graph.value(id).data {
+            return Some(Cow::Borrowed(data));
+        }
+        small_tensor(&self.known(graph, id))
     }
 
     /// Takes room for `count` elements, if there is as much.

@@ -88,7 +88,7 @@ impl Mend<'_> {
     fn set_integers(&mut self, slot: usize, values: &[i64], shape: Vec<usize>) -> Result<(), RemoveError> {
         let old = self.input(slot);
         let data = old.and_then(|old| self.types.data(self.before, old));
-        let element_type = data.map_or(crate::ElementType::I64, Tensor::element_type);
+        let element_type = data.map_or(crate::ElementType::I64, |data| data.element_type());
         let wide = values.iter().map(|&value| i128::from(value)).collect();
         let tensor = Tensor::from_i128s(element_type, shape, wide)?;
         match old {
