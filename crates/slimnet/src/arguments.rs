@@ -93,6 +93,9 @@ pub struct Inspect {
     /// Take axes as removable too where removal changes what a normalisation, softmax, mean or maximum over them gives
     #[arg(long)]
     pub approximate: bool,
+    /// Length of a dimension that the network only names, for what it costs [default: 1]
+    #[arg(long = "dim", value_name = "NAME=LENGTH", value_parser = name_and_length)]
+    pub dims: Vec<(String, usize)>,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +118,10 @@ pub struct Simplify {
     /// On how many random inputs to compare the outputs before and after; 0 compares nothing
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     pub check: usize,
+    /// Length of a dimension that the network only names [default: for costs 1; in the random inputs 1 for the batch, 64
+    /// for height and width, else 8]
+    #[arg(long = "dim", value_name = "NAME=LENGTH", value_parser = name_and_length)]
+    pub dims: Vec<(String, usize)>,
 }
 
 #[derive(Debug, Args)]
@@ -128,7 +135,7 @@ pub struct Diff {
     /// Number of random inputs; 0 compares layers only
     #[arg(long, value_name = "COUNT", default_value_t = 16)]
     pub samples: usize,
-    /// Length of a dimension that the networks only name [default: 1]
+    /// Length of a dimension that the networks only name [default: 1 for the batch, 64 for height and width, else 8]
     #[arg(long = "dim", value_name = "NAME=LENGTH", value_parser = name_and_length)]
     pub dims: Vec<(String, usize)>,
     /// Random inputs are uniform in this range [default: normally distributed, integers uniform in 0 to 9]

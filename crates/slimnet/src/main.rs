@@ -9,6 +9,7 @@ mod compare;
 mod console;
 mod failure;
 mod files;
+mod lengths;
 mod npy;
 mod report;
 mod samples;

@@ -12,6 +12,7 @@ use slimnet_graph::{Dim, Graph, Tensor, Value, ValueId};
 use crate::compare::Difference;
 use crate::console::Console;
 use crate::failure::{Failure, Result};
+use crate::lengths;
 use crate::report::layer;
 use crate::report::number::counted;
 
@@ -28,7 +29,7 @@ pub struct Samples {
     pub count: usize,
     /// Seed of the random ones.
     pub seed: u64,
-    /// Lengths of dimensions that are only named; 1 where it is not told.
+    /// Lengths of dimensions that are only named, where the defaults are not meant.
     pub dims: BTreeMap<String, usize>,
     /// Random elements are uniform in this range; else normal, integers uniform in 0 to 9.
     pub range: Option<(f64, f64)>,
@@ -64,21 +65,11 @@ pub struct OutputDifference {
 }
 
 impl Samples {
-    /// Lengths of all named dimensions of the inputs: as given inputs have them, as told, else 1.
+    /// Lengths of all named dimensions of the inputs: as given inputs have them, as told, else the defaults.
     fn lengths(&self, graph: &Graph) -> Result<BTreeMap<String, usize>> {
-        let mut lengths = BTreeMap::new();
-        for input in graph.free_inputs().map(|input| graph.value(input)) {
-            for dim in input.shape.iter().flatten() {
-                for name in dim.names() {
-                    lengths.insert(name.to_owned(), self.dims.get(name).copied().unwrap_or(1));
-                }
-            }
-        }
-        if let Some(unknown) = self.dims.keys().find(|name| !lengths.contains_key(*name)) {
-            let names: Vec<_> = lengths.keys().filter(|name| !name.starts_with('?')).cloned().collect();
-            let known = if names.is_empty() { "it names none".to_owned() } else { names.join(", ") };
-            return Err(Failure::usage(&format!("--dim: no input has a dimension {unknown:?}; named are: {known}")));
-        }
+        lengths::check(graph, self.dims.keys())?;
+        let mut lengths = lengths::defaults(graph);
+        lengths.extend(self.dims.clone());
         for input in graph.free_inputs().map(|input| graph.value(input)) {
             let Some(given) = self.given.get(&input.name) else { continue };
             for (dim, &length) in input.shape.iter().flatten().zip(given.shape()) {

@@ -5,6 +5,7 @@ use crate::ops::Op;
 use crate::ops::convolution::AutoPad;
 use crate::ops::elementwise::{Binary, Unary};
 use crate::ops::vision::CoordinateMode;
+use crate::roles::{Role, role_of};
 
 use super::{SimplifyOptions, edit};
 
@@ -60,7 +61,8 @@ fn source(graph: &Graph, node: NodeId, options: &SimplifyOptions) -> Option<Valu
     is.then_some(first)
 }
 
-/// The other operand where one is a constant that changes nothing: x + 0, x − 0, x · 1, x / 1, x ^ 1.
+/// The other operand where one is a constant that changes nothing: x + 0, x − 0, x · 1, x / 1, x ^ 1. A parameter (the
+/// bias of a layer that is not trained yet) is no such constant.
 fn neutral_operand(graph: &Graph, node: NodeId, kind: Binary) -> Option<ValueId> {
     let (number, either_side) = match kind {
         Binary::Add => (0.0, true),
@@ -69,7 +71,11 @@ fn neutral_operand(graph: &Graph, node: NodeId, kind: Binary) -> Option<ValueId>
         Binary::Div | Binary::Pow => (1.0, false),
         _ => return None,
     };
-    let neutral = |slot| graph.input_data(node, slot).is_some_and(|data| edit::is_all(data, number));
+    let neutral = |slot| {
+        let operand = graph.node(node).input(slot);
+        graph.input_data(node, slot).is_some_and(|data| edit::is_all(data, number))
+            && operand.is_some_and(|operand| role_of(graph, operand) != Some(Role::Parameter))
+    };
     let other = if neutral(1) {
         0
     } else if either_side && neutral(0) {

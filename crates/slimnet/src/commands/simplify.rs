@@ -8,10 +8,10 @@ use slimnet_graph::simplify::{LayerChannels, SimplifyOptions, simplify};
 use crate::arguments::{Global, Simplify};
 use crate::console::Console;
 use crate::failure::{Failure, Outcome, Result};
-use crate::files;
 use crate::report::simplify::{Check, LayerReport, PassReport, SimplifyReport};
 use crate::report::summary::Summary;
 use crate::samples::{Samples, compare_outputs};
+use crate::{files, lengths};
 
 /// Differences of outputs up to this, for outputs above 1 relative to the largest, are rounding.
 const CHECK_TOLERANCE: f64 = 1e-4;
@@ -26,7 +26,8 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
         files::check_output(output)?;
     }
     let original = files::read(&options.network)?;
-    let before = Summary::of(&original, Some(files::size(&original, &options.network)?))?;
+    let dims = options.dims.iter().cloned().collect();
+    let before = Summary::of(&lengths::fix(&original, &dims)?, Some(files::size(&original, &options.network)?))?;
     let mut graph = original.clone();
     let cannot = |error: &dyn std::error::Error| Failure::new("cannot simplify", error).about(&options.network);
     let simplify_options =
@@ -34,13 +35,14 @@ pub fn run(options: &Simplify, global: &Global, console: Console) -> Result<Outc
     let changes = simplify(&mut graph, &simplify_options).map_err(|error| cannot(&error))?;
     infer_graph(&mut graph).map_err(|error| cannot(&error))?;
 
-    let check = check(&original, &graph, options.check, global, console)?;
+    let samples = Samples { count: options.check, seed: global.seed, dims: dims.clone(), ..Samples::default() };
+    let check = check(&original, &graph, &samples, global, console)?;
     let written = match output {
         Some(output) => Some(files::write(&graph, output)?),
         // How large the file would be; `None` if it does not fit in one.
         None => write_bytes(&graph).ok().map(|(_, written)| written),
     };
-    let after = Summary::of(&graph, written.as_ref().map(|written| written.bytes))?;
+    let after = Summary::of(&lengths::fix(&graph, &dims)?, written.as_ref().map(|written| written.bytes))?;
     let report = SimplifyReport {
         command: "simplify",
         network: options.network.clone(),
@@ -73,13 +75,12 @@ fn layer_report(layer: &LayerChannels) -> LayerReport {
 
 /// Compares the outputs before and after on a few random inputs. That they cannot be computed is a result too: a network
 /// with nodes that are not understood can be simplified all the same.
-fn check(before: &Graph, after: &Graph, count: usize, global: &Global, console: Console) -> Result<Option<Check>> {
-    if count == 0 {
+fn check(before: &Graph, after: &Graph, samples: &Samples, global: &Global, console: Console) -> Result<Option<Check>> {
+    if samples.count == 0 {
         return Ok(None);
     }
-    let samples = Samples { count, seed: global.seed, ..Samples::default() };
     samples.announce(console);
-    let (outputs, not_compared) = match compare_outputs(before, after, &samples, global.threads()) {
+    let (outputs, not_compared) = match compare_outputs(before, after, samples, global.threads()) {
         Ok(outputs) => (outputs, None),
         Err(failure) => (Vec::new(), Some(failure.to_string())),
     };

@@ -22,7 +22,9 @@ use crate::report::summary::{Summary, count_cost, lengths, ports};
 
 /// Looks at the network.
 pub fn run(options: &Inspect, console: Console) -> Result<Outcome> {
-    let graph = files::read(&options.network)?;
+    let read = files::read(&options.network)?;
+    let bytes = files::size(&read, &options.network)?;
+    let graph = crate::lengths::fix(&read, &options.dims.iter().cloned().collect())?;
     let cost = count_cost(&graph)?;
     let couple_options = CoupleOptions { approximate: options.approximate, ..CoupleOptions::default() };
     let coupling = couple(&graph, &couple_options)
@@ -37,7 +39,7 @@ pub fn run(options: &Inspect, console: Console) -> Result<Outcome> {
         outputs: ports(&graph, graph.outputs()),
         layers: layers(&graph, &cost, &names, &axes),
         roles: count_roles(&graph),
-        totals: Summary::sum(&graph, &cost, Some(files::size(&graph, &options.network)?)),
+        totals: Summary::sum(&graph, &cost, Some(bytes)),
         counted_as_one: names_of_lengths(&graph),
         axes: axes.removable(),
         reachable_parameters: axes.reachable_parameters(),
