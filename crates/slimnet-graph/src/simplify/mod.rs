@@ -26,9 +26,9 @@ use crate::infer::{self, GraphInferError, Inference};
 /// What [`simplify`] may do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SimplifyOptions {
-    /// A weight vanishes if its magnitude is at most this times the largest magnitude in its tensor; slices of
-    /// vanishing weights count as zeros. An output of a layer from which such weights are removed moves by at most
-    /// `dead · scale · Σ|x|` over the layer's inputs `x`. 0: only exact zeros vanish.
+    /// A weight or bias vanishes if its magnitude is at most this times `scale`, the largest magnitude in its tensor or
+    /// 1, whichever is less; slices of vanishing weights count as zeros. An output of a layer from which such weights
+    /// are removed moves by at most `dead · scale · (1 + Σ|x|)` over the layer's inputs `x`. 0: only exact zeros vanish.
     pub dead: f64,
     /// The largest result in bytes that folding may compute where the result is larger than what it replaces (a
     /// constant made by `Range`, `Expand` and the like).

@@ -3,6 +3,7 @@
 use crate::evaluate::evaluate_op;
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::Op;
+use crate::ops::convolution::AutoPad;
 use crate::ops::elementwise::Binary;
 use crate::ops::reduction::ReduceKind;
 use crate::ops::vision::{CoordinateMode, ResizeMode};
@@ -102,6 +103,9 @@ fn apply(graph: &Graph, node: NodeId, known: &Constants, dead: f64) -> Option<Ve
             one(output)
         }
         // A window over one number gives that number, if padding brings in no other.
+        // Every place of a dilated window can lie in padding, which gives the least number there is.
+        Op::MaxPool(op) if op.dilations.iter().any(|&step| step > 1) && op.pads.iter().any(|&pad| pad > 0) => None,
+        Op::MaxPool(op) if op.dilations.iter().any(|&step| step > 1) && op.auto_pad != AutoPad::NotSet => None,
         Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_) | Op::MaxPool(_) => one(spatial(&input)?),
         Op::AveragePool(op) => {
             let other = op.count_include_pad;

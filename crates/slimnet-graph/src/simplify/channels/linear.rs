@@ -63,14 +63,15 @@ fn weights(graph: &Graph, value: ValueId) -> Option<Tensor> {
     evaluate_op(&node.op, &inputs?, 1, usize::MAX).ok()?.into_iter().next()
 }
 
-/// Sets to 0 what vanishes beside the largest magnitude. Nothing vanishes beside infinity: its products are not bounded.
+/// Sets to 0 what vanishes beside the largest magnitude and beside 1: a mask of -1e12 must not make a bias of 5 vanish.
+/// Nothing vanishes beside infinity.
 pub(super) fn clear_vanishing(values: &mut [f64], dead: f64) {
     let scale = values.iter().fold(0.0f64, |scale, value| scale.max(value.abs()));
     if !scale.is_finite() {
         return;
     }
     for value in values {
-        if value.abs() <= dead * scale {
+        if value.abs() <= dead * scale.min(1.0) {
             *value = 0.0;
         }
     }

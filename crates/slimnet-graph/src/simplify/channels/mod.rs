@@ -132,6 +132,10 @@ fn remove_groups(
         let known = forward::operand(graph, input, &analysis.constants)
             .and_then(|known| forward::channels(&known, layer.input_axis, count, forward::agree));
         let Some(known) = known.filter(|_| going_in.iter().any(Option::is_some)) else { continue };
+        // Such a layer gives what goes to outputs alone that nothing reads.
+        if !layer.takes_bias {
+            continue;
+        }
         let mut sums = vec![0.0; going_out.len()];
         for (output, input, weight) in layer.joined() {
             if going_in[input].is_some() && !known[input].is_nan() {
