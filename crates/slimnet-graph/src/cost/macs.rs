@@ -45,7 +45,7 @@ fn terms(
         Op::Einsum(op) => einsum(&op.equation, inputs, input),
         Op::Lstm(_) | Op::Gru(_) | Op::Rnn(_) => recurrent(),
         // Nothing is known of it.
-        Op::Other(_) => None,
+        Op::Gradient(_) | Op::Other(_) => None,
         Op::Unary(_)
         | Op::Binary(_)
         | Op::Variadic(_)

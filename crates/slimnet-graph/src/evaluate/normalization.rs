@@ -75,7 +75,13 @@ pub(super) fn batch_normalization(op: &BatchNormalization, context: &Context<'_>
             let joined = old.iter().zip(&batch).map(|(old, batch)| old * momentum + new(batch) * (1.0 - momentum));
             like(context.input(slot)?, joined.collect())
         };
-        running = vec![update(3, &mean, |batch| batch.0)?, update(4, &variance, |batch| batch.1)?];
+        let inverse = |batch: &(f64, f64)| 1.0 / (batch.1 + f64::from(op.epsilon)).sqrt();
+        running = vec![
+            update(3, &mean, |batch| batch.0)?,
+            update(4, &variance, |batch| batch.1)?,
+            like(context.input(3)?, batch.iter().map(|batch| batch.0).collect())?,
+            like(context.input(3)?, batch.iter().map(inverse).collect())?,
+        ];
         (mean, variance) = batch.into_iter().unzip();
     }
     let factors: Vec<_> = scale

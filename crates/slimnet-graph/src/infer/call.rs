@@ -128,6 +128,16 @@ impl<'a> Call<'a> {
         self.inputs.len()
     }
 
+    /// Outputs of the types of the first `count` inputs.
+    pub(super) fn like_inputs(&self, count: usize) -> Vec<Inferred> {
+        (0..count)
+            .map(|slot| {
+                let known = self.input(slot).unwrap_or_default();
+                output(known.element_type, known.shape.map(<[Dim]>::to_vec))
+            })
+            .collect()
+    }
+
     /// How many outputs the node has.
     pub(super) fn output_count(&self) -> usize {
         self.outputs

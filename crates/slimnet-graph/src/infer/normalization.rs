@@ -23,13 +23,13 @@ fn channels(call: &Call<'_>, slots: std::ops::RangeInclusive<usize>) -> Result<O
 }
 
 pub(super) fn batch(op: &BatchNormalization, call: &mut Call<'_>) -> Result<Vec<Inferred>> {
-    call.arity(5, 5, if op.training_mode { 3 } else { 1 })?;
+    call.arity(5, 5, if op.training_mode { 5 } else { 1 })?;
     call.same([1, 2], FLOATS)?;
     let statistics = call.same([3, 4], FLOATS)?;
     let channels = channels(call, 1..=4)?;
     let running = output(statistics, channels.map(|channels| vec![channels]));
     let mut results = like_input(call, FLOATS)?;
-    results.extend([running.clone(), running]);
+    results.extend([running.clone(), running.clone(), running.clone(), running]);
     Ok(results)
 }
 

@@ -8,6 +8,7 @@
 pub mod attribute;
 pub mod convolution;
 pub mod elementwise;
+pub mod gradient;
 pub mod index;
 pub mod layout;
 pub mod normalization;
@@ -23,6 +24,7 @@ use attribute::{AttributeError, AttributeStruct, Attributes};
 use convolution::{Conv, ConvInteger, ConvTranspose, QLinearConv};
 use elementwise::{Binary, BitShift, Cast, CastLike, Celu, Clip, Elu, Gelu, HardSigmoid, IsInf, LeakyRelu, Mod, Selu};
 use elementwise::{Shrink, Swish, ThresholdedRelu, Unary, Variadic, Where};
+pub use gradient::Gradient;
 use index::{Compress, ConstantOfShape, EyeLike, Gather, GatherElements, GatherNd, NonZero, OneHot, Range};
 use index::{ScatterElements, ScatterNd, Shape, Size};
 use layout::{CenterCropPad, Concat, DepthToSpace, Expand, Flatten, Pad, Reshape, ReverseSequence, Slice};
@@ -71,6 +73,8 @@ macro_rules! operators {
             $($names($names),)*
             $($kinded($kind, $kinded),)*
             $($struct($struct),)*
+            /// The gradient of an operator; only in graphs that are being trained.
+            Gradient(Box<Gradient>),
             /// A node that is not understood, kept whole.
             Other(Box<OnnxNode>),
         }
@@ -82,6 +86,7 @@ macro_rules! operators {
                     $(Self::$names(kind) => kind.name(),)*
                     $(Self::$kinded(kind, _) => kind.name(),)*
                     $(Self::$struct(_) => $name,)*
+                    Self::Gradient(_) => "Gradient",
                     Self::Other(node) => &node.op_type,
                 }
             }
@@ -130,6 +135,7 @@ macro_rules! operators {
                     $(Self::$names(_) => {})*
                     $(Self::$kinded(_, op) => op.put_into(&mut attributes),)*
                     $(Self::$struct(op) => op.put_into(&mut attributes),)*
+                    Self::Gradient(_) => {}
                     Self::Other(node) => attributes = Attributes::new(&node.attributes),
                 }
                 attributes
@@ -248,7 +254,10 @@ impl Op {
 
     /// Whether outputs at the end may be left out when nobody reads them.
     pub fn may_drop_outputs(&self) -> bool {
-        !matches!(self, Self::Other(_) | Self::Split(_) | Self::TopK(_) | Self::DynamicQuantizeLinear(_))
+        !matches!(
+            self,
+            Self::Other(_) | Self::Gradient(_) | Self::Split(_) | Self::TopK(_) | Self::DynamicQuantizeLinear(_)
+        )
     }
 }
 

@@ -4,6 +4,9 @@ use super::attribute::{attributes, names};
 
 attributes! {
     /// Batch normalisation of `[N, C, …]` by scale, bias, running mean and variance, each `[C]`.
+    ///
+    /// In training mode its outputs are the result, the new running mean and variance and, only while a network is trained,
+    /// the batch's own mean and its 1 / √(variance + epsilon), which the gradient needs.
     pub struct BatchNormalization {
         /// Added to the variance.
         epsilon: f32 = 1e-5,

@@ -140,7 +140,8 @@ impl Pass<'_> {
             | Op::Compress(_)
             | Op::OneHot(_)
             | Op::NonZero(_)
-            | Op::NonMaxSuppression(_) => no_rule(self),
+            | Op::NonMaxSuppression(_)
+            | Op::Gradient(_) => no_rule(self),
             Op::Other(other) => {
                 let domain = if other.domain.is_empty() { "ai.onnx" } else { &other.domain };
                 let operator = format!("{domain}.{}", other.op_type);

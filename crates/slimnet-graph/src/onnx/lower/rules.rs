@@ -25,6 +25,12 @@ pub(super) fn apply(draft: &mut Draft<'_>, opset: i64) -> Rule {
             softmax_of_flattened(draft);
             Ok(())
         }
+        Op::Gradient(_) => {
+            Err("a gradient exists only while a network is trained; take the training nodes away".into())
+        }
+        Op::BatchNormalization(_) if draft.node.outputs().len() > 3 => {
+            Err("statistics of the batch are kept only while a network is trained; take the training nodes away".into())
+        }
         Op::BatchNormalization(_) if opset < 14 && draft.node.outputs().len() > 1 => {
             Err("training outputs differ before operator set 14".into())
         }

@@ -1,0 +1,187 @@
+//! Kernels: what computes a node of fixed types and shapes.
+//!
+//! A kernel is *prepared* once for a node and then run any number of times on slices. It allocates nothing when it runs:
+//! what it needs besides inputs and outputs it asks for as [`Kernel::scratch`]. Work is divided into parts that depend on
+//! the shapes alone, never on the number of threads, and sums over parts are added in the order of the parts; so results
+//! have the same bits on any number of threads.
+//!
+//! Each family of operators has one module, which prepares the operators themselves and their gradients
+//! ([`slimnet_graph::ops::Gradient`]). What no family knows is computed by the reference evaluator ([`reference`]), which
+//! is slow but knows every operator; gradients have no such refuge.
+
+pub mod call;
+mod convolution;
+mod elementwise;
+mod layout;
+mod normalization;
+pub mod parallel;
+mod pooling;
+mod product;
+mod recurrent;
+mod reduction;
+mod reference;
+pub mod testing;
+mod vision;
+
+use std::fmt;
+
+use slimnet_graph::Op;
+use slimnet_graph::ops::Gradient;
+use slimnet_graph::tensor::{ElementType, Tensor};
+
+pub use call::{Call, Context};
+
+/// Element type and shape of a value at run time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValueType {
+    /// The element type.
+    pub element_type: ElementType,
+    /// Lengths of the axes.
+    pub shape: Vec<usize>,
+    /// The data, if it is the same in every run (never that of a parameter).
+    pub constant: Option<Tensor>,
+}
+
+impl ValueType {
+    /// A value whose data is not known before it runs.
+    pub fn new(element_type: ElementType, shape: Vec<usize>) -> Self {
+        Self { element_type, shape, constant: None }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether it holds `float32`.
+    pub fn is_f32(&self) -> bool {
+        self.element_type == ElementType::F32
+    }
+
+    /// The integers of a constant, such as axes or a shape.
+    pub fn integers(&self) -> Option<Vec<i64>> {
+        self.constant.as_ref()?.to_i64s().ok()
+    }
+}
+
+/// A node of fixed types and shapes.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeType<'a> {
+    /// What it computes.
+    pub op: &'a Op,
+    /// Types of its inputs; `None` where one is absent.
+    pub inputs: &'a [Option<ValueType>],
+    /// Types of its outputs; `None` where one is absent.
+    pub outputs: &'a [Option<ValueType>],
+}
+
+impl<'a> NodeType<'a> {
+    /// The type of an input, if it is present.
+    pub fn input(&self, slot: usize) -> Option<&'a ValueType> {
+        self.inputs.get(slot)?.as_ref()
+    }
+
+    /// The type of an output, if it is present.
+    pub fn output(&self, slot: usize) -> Option<&'a ValueType> {
+        self.outputs.get(slot)?.as_ref()
+    }
+
+    /// Whether every input that is present holds `float32`.
+    pub fn all_f32(&self) -> bool {
+        self.inputs.iter().flatten().all(ValueType::is_f32)
+    }
+}
+
+/// Why a node cannot be run, or not go on.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum KernelError {
+    /// There is no kernel for the operator in this form.
+    #[error("cannot be run: {0}")]
+    Unsupported(String),
+    /// A value that the operator does not allow, such as an index outside its axis.
+    #[error("{0}")]
+    Value(String),
+}
+
+/// What computes a node.
+pub trait Kernel: Send + Sync + fmt::Debug {
+    /// Computes the outputs.
+    ///
+    /// # Errors
+    /// [`KernelError::Value`] if a value is not allowed. Outputs are then unspecified.
+    fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError>;
+
+    /// How many `f32` of scratch memory a run needs. Its contents at the start are unspecified.
+    fn scratch(&self) -> usize {
+        0
+    }
+
+    /// Whether the data of an input is read at all; memory of what nobody reads is given to others.
+    fn reads(&self, _input: usize) -> bool {
+        true
+    }
+
+    /// Whether `output` may lie in the memory of `input`, which is then overwritten. Both have the same number of bytes.
+    /// Only for kernels that read element `i` of that input before writing element `i` of the output, and never after
+    /// ([`Call::map`], [`Call::zip`] and their kin care for it).
+    fn in_place(&self, _input: usize, _output: usize) -> bool {
+        false
+    }
+
+    /// The input whose bytes `output` is, unchanged, so that nothing needs to be copied. A kernel all of whose outputs are
+    /// such is not run.
+    fn alias(&self, _output: usize) -> Option<usize> {
+        None
+    }
+}
+
+/// A prepared kernel; `None` if the family has none for this node.
+pub type Prepared = Option<Box<dyn Kernel>>;
+
+/// Prepares the kernel of a node.
+///
+/// # Errors
+/// [`KernelError::Unsupported`] if there is none.
+pub fn prepare(node: &NodeType<'_>) -> Result<Box<dyn Kernel>, KernelError> {
+    if let Op::Gradient(gradient) = node.op {
+        return prepare_gradient(gradient, node).ok_or_else(|| {
+            KernelError::Unsupported(format!("{} has no gradient in this form or element type", gradient.of.op_type()))
+        });
+    }
+    let found = FAMILIES.iter().find_map(|family| (family.forward)(node));
+    match found {
+        Some(kernel) => Ok(kernel),
+        None => reference::prepare(node),
+    }
+}
+
+/// Prepares the kernel of the gradient of an operator. `node` is the gradient node.
+fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
+    FAMILIES.iter().find_map(|family| (family.gradient)(gradient, node))
+}
+
+/// A family of operators.
+struct Family {
+    /// Prepares an operator of the family.
+    forward: fn(&NodeType<'_>) -> Prepared,
+    /// Prepares the gradient of one.
+    gradient: fn(&Gradient, &NodeType<'_>) -> Prepared,
+}
+
+/// All families; the first that knows a node has it.
+const FAMILIES: &[Family] = &[
+    elementwise::FAMILY,
+    layout::FAMILY,
+    reduction::FAMILY,
+    convolution::FAMILY,
+    product::FAMILY,
+    normalization::FAMILY,
+    pooling::FAMILY,
+    recurrent::FAMILY,
+    vision::FAMILY,
+];

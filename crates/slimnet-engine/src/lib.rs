@@ -1,0 +1,5 @@
+//! Running and training graphs: differentiation as a rewrite, planned execution, kernels, optimisers, the training loop.
+//!
+//! Knows nothing of techniques and of where data comes from.
+
+pub mod kernels;
