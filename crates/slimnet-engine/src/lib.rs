@@ -2,4 +2,9 @@
 //!
 //! Knows nothing of techniques and of where data comes from.
 
+pub mod differentiate;
 pub mod kernels;
+pub mod plan;
+
+pub use differentiate::differentiate;
+pub use plan::{Plan, PlanOptions};

@@ -58,20 +58,25 @@ impl Region {
         Self { pointer: unsafe { self.pointer.add(offset) }, bytes }
     }
 
+    /// Where it begins.
+    pub(crate) fn address(self) -> *mut u8 {
+        self.pointer
+    }
+
     fn same(self, other: Self) -> bool {
         self.pointer == other.pointer && self.bytes == other.bytes && self.bytes > 0
     }
 
     /// # Safety
     /// Nobody writes to the region while the slice lives.
-    unsafe fn read<'a, T: Pod>(self) -> &'a [T] {
+    pub(crate) unsafe fn read<'a, T: Pod>(self) -> &'a [T] {
         // SAFETY: every bit pattern is a value of a `Pod` type; length and alignment are checked; aliasing by the caller.
         bytemuck::cast_slice(unsafe { std::slice::from_raw_parts(self.pointer, self.bytes) })
     }
 
     /// # Safety
     /// Nobody else reads from or writes to the region while the slice lives.
-    unsafe fn write<'a, T: Pod>(self) -> &'a mut [T] {
+    pub(crate) unsafe fn write<'a, T: Pod>(self) -> &'a mut [T] {
         // SAFETY: as in `read`.
         bytemuck::cast_slice_mut(unsafe { std::slice::from_raw_parts_mut(self.pointer, self.bytes) })
     }
@@ -95,6 +100,9 @@ impl<'a> Call<'a> {
     /// All regions live as long as `'a` and nobody else uses them meanwhile. Outputs and scratch overlap nothing, except
     /// that an output may be exactly the region of one input, if the kernel allows that input and output
     /// ([`super::Kernel::in_place`]).
+    ///
+    /// # Panics
+    /// If there are more than 64 outputs.
     pub unsafe fn new(
         inputs: &'a [Option<Region>],
         outputs: &'a [Option<Region>],

@@ -65,13 +65,18 @@ pub fn run(
             Some(Region::of(memory.as_mut()?.as_mut_slice()).part(0, bytes))
         })
         .collect();
+    // As in a plan, the kernel has no memory for an output that is an alias.
+    let aliases: Vec<_> = (0..outputs.len()).map(|output| kernel.alias(output)).collect();
     let output_regions: Vec<_> = results
         .iter_mut()
         .zip(outputs)
-        .map(|(memory, output)| Some(Region::of(memory.as_mut()?.as_mut_slice()).part(0, size(output.as_ref()?))))
+        .zip(&aliases)
+        .map(|((memory, output), alias)| match alias {
+            Some(_) => None,
+            None => Some(Region::of(memory.as_mut()?.as_mut_slice()).part(0, size(output.as_ref()?))),
+        })
         .collect();
     let scratch = Region::of(scratch.as_mut_slice());
-    let aliases: Vec<_> = (0..outputs.len()).map(|output| kernel.alias(output)).collect();
     if outputs.iter().zip(&aliases).any(|(output, alias)| output.is_some() && alias.is_none()) {
         // SAFETY: every region is a vector of its own, which lives to the end of this function.
         #[allow(unsafe_code)]

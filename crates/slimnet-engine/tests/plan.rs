@@ -1,0 +1,63 @@
+//! Planned execution against the reference evaluator.
+
+use std::collections::BTreeMap;
+
+use slimnet_engine::kernels::Context;
+use slimnet_engine::plan::{Plan, PlanOptions};
+use slimnet_graph::evaluate::evaluate_graph;
+use slimnet_graph::graph::Graph;
+use slimnet_graph::infer::infer_graph;
+use slimnet_graph::tensor::{ElementType, Tensor};
+use slimnet_graph::zoo::random::{Distribution, Stream, tensor};
+use slimnet_graph::zoo::{ZooOptions, architectures, build};
+
+fn lengths(graph: &Graph, batch: usize) -> BTreeMap<String, usize> {
+    let shapes = graph.free_inputs().filter_map(|input| graph.value(input).shape.clone());
+    let names: Vec<String> =
+        shapes.flatten().flat_map(|dim| dim.names().map(str::to_owned).collect::<Vec<_>>()).collect();
+    names.into_iter().map(|name| (name, batch)).collect()
+}
+
+fn random_input(shape: &[usize]) -> Tensor {
+    let normal = Distribution::Normal { mean: 0.0, deviation: 1.0 };
+    tensor(ElementType::F32, shape.to_vec(), Stream::new(3, 0), normal).unwrap()
+}
+
+#[test]
+fn networks_of_the_zoo_give_what_the_reference_evaluator_gives() {
+    for architecture in architectures() {
+        // The large ones take the reference evaluator seconds.
+        if architecture.name.contains("vgg") || architecture.name.contains("56") || architecture.name.contains("full") {
+            continue;
+        }
+        let mut graph = build(architecture.name, &ZooOptions::default()).unwrap();
+        infer_graph(&mut graph).unwrap();
+        let options = PlanOptions { lengths: lengths(&graph, 2), ..PlanOptions::default() };
+        let mut plan = Plan::new(&graph, &options).unwrap();
+        let input = graph.free_inputs().next().unwrap();
+        let shape = plan.value_type(input).1.to_vec();
+        let x = random_input(&shape);
+        plan.set(input, &x).unwrap();
+        plan.run(Context::default()).unwrap();
+        let found = plan.tensor(graph.outputs()[0]).unwrap();
+        let expected =
+            &evaluate_graph(&graph, &[(input, x)].into_iter().collect(), 1 << 30).unwrap()[&graph.outputs()[0]];
+        let difference = slimnet_engine::kernels::testing::difference(&found, expected);
+        assert!(difference < 1e-4, "{}: {difference}", architecture.name);
+        let memory = plan.memory();
+        assert!(memory.transient <= memory.transient_lower_bound * 6 / 5, "{}: {memory:?}", architecture.name);
+    }
+}
+
+#[test]
+fn lengths_must_be_known_and_inputs_fit() {
+    let mut graph = build("lenet-5", &ZooOptions::default()).unwrap();
+    infer_graph(&mut graph).unwrap();
+    let error = Plan::new(&graph, &PlanOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("is not known; give it a number"), "{error}");
+    let options = PlanOptions { lengths: lengths(&graph, 2), ..PlanOptions::default() };
+    let mut plan = Plan::new(&graph, &options).unwrap();
+    let input = graph.free_inputs().next().unwrap();
+    let error = plan.set(input, &random_input(&[3, 1, 28, 28])).unwrap_err().to_string();
+    assert!(error.contains("[2, 1, 28, 28]") && error.contains("[3, 1, 28, 28]"), "{error}");
+}
