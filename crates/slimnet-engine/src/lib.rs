@@ -5,6 +5,8 @@
 pub mod differentiate;
 pub mod kernels;
 pub mod plan;
+pub mod threads;
 
 pub use differentiate::differentiate;
 pub use plan::{Plan, PlanOptions};
+pub use threads::Threads;
