@@ -6,6 +6,7 @@ pub mod differentiate;
 pub mod kernels;
 pub mod plan;
 pub mod threads;
+pub mod train;
 
 pub use differentiate::differentiate;
 pub use plan::{Plan, PlanOptions};

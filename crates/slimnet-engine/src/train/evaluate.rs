@@ -1,0 +1,360 @@
+//! How good a network is on labelled samples.
+
+use std::collections::{BTreeMap, HashMap};
+
+use slimnet_graph::graph::{Dim, Graph, ValueId};
+use slimnet_graph::tensor::{ElementType, Tensor, TensorError};
+
+use super::batch::{Batch, SourceError};
+use crate::kernels::Context;
+use crate::plan::{Memory, Plan, PlanError, PlanOptions, RunError};
+use crate::threads::Threads;
+
+/// Why a network cannot be evaluated.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// No samples could be had.
+    #[error("{0}")]
+    Source(SourceError),
+    /// The network cannot be run at this size.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The network refused the data.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A tensor that cannot be read.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// Data and network do not fit.
+    #[error("{what}: expected {expected}, found {found}")]
+    Mismatch {
+        /// What does not fit.
+        what: String,
+        /// What the network has.
+        expected: String,
+        /// What the data has.
+        found: String,
+    },
+    /// There is nothing to evaluate on.
+    #[error("there are no samples")]
+    Empty,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Metric {
+    /// Cross-entropy with the labels, and how often the largest output is the labelled one. The output is `[N, K]` or
+    /// `[N, K, …]`.
+    #[default]
+    Classes,
+    /// Mean of squared differences to the target.
+    SquaredError,
+    /// Binary cross-entropy with the target, and how often both are on the same side of a half.
+    Binary,
+}
+
+/// What an output's numbers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scale {
+    /// Logits: any numbers.
+    #[default]
+    Logits,
+    /// Probabilities: a softmax or sigmoid has been taken.
+    Probabilities,
+    /// Logarithms of probabilities.
+    LogProbabilities,
+}
+
+/// How good a network is.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Score {
+    /// Samples (or labelled positions, where an output has several a sample).
+    pub samples: usize,
+    /// How many were right; `None` where the metric does not say.
+    pub correct: Option<usize>,
+    /// Mean loss.
+    pub loss: f64,
+}
+
+impl Score {
+    /// How many are right, in percent.
+    pub fn accuracy(&self) -> Option<f64> {
+        Some(100.0 * self.correct? as f64 / self.samples as f64)
+    }
+
+    /// How many are wrong.
+    pub fn errors(&self) -> Option<usize> {
+        Some(self.samples - self.correct?)
+    }
+}
+
+/// Evaluates a network, again and again with other data of its parameters.
+#[derive(Debug)]
+pub struct Evaluator {
+    graph: Graph,
+    output: ValueId,
+    metric: Metric,
+    scale: Scale,
+    lengths: BTreeMap<String, usize>,
+    states: Vec<ValueId>,
+    plans: HashMap<usize, Plan>,
+    changed: HashMap<ValueId, Tensor>,
+}
+
+impl Evaluator {
+    /// For an output of a network. `lengths` are those of named dimensions other than the batch; `states` are names of
+    /// values whose data [`Self::set`] will change.
+    pub fn new(
+        graph: Graph,
+        output: ValueId,
+        metric: Metric,
+        lengths: BTreeMap<String, usize>,
+        states: &[String],
+    ) -> Self {
+        let scale = scale_of(&graph, output);
+        let states = states.iter().filter_map(|name| graph.find_value(name)).collect();
+        Self { graph, output, metric, scale, lengths, states, plans: HashMap::new(), changed: HashMap::new() }
+    }
+
+    /// Gives a parameter or statistic other data.
+    pub fn set(&mut self, name: &str, data: Tensor) {
+        if let Some(id) = self.graph.find_value(name) {
+            self.changed.insert(id, data);
+        }
+    }
+
+    /// Memory of the plan for the largest batch so far.
+    pub fn memory(&self) -> Option<Memory> {
+        self.plans.iter().max_by_key(|(batch, _)| **batch).map(|(_, plan)| plan.memory())
+    }
+
+    /// The plan for a batch of so many samples.
+    fn plan(&mut self, samples: usize) -> Result<&mut Plan, EvaluateError> {
+        if !self.plans.contains_key(&samples) {
+            let options = PlanOptions {
+                lengths: batch_lengths(&self.graph, samples, &self.lengths),
+                states: vec![self.states.clone()],
+                kept: vec![self.output],
+                ..PlanOptions::default()
+            };
+            self.plans.insert(samples, Plan::new(&self.graph, &options)?);
+        }
+        let changed = &self.changed;
+        let plan = self.plans.entry(samples).or_insert_with(|| unreachable!("just inserted"));
+        for (id, data) in changed {
+            plan.set(*id, data)?;
+        }
+        Ok(plan)
+    }
+
+    /// The score over all batches. A batch has the network's inputs by name, and `labels` (`int64`, `[N]`) or `targets`
+    /// (`float32`, like the output).
+    ///
+    /// # Errors
+    /// If the data cannot be had or does not fit the network.
+    pub fn evaluate(
+        &mut self,
+        batches: impl Iterator<Item = Result<Batch, SourceError>>,
+        threads: &Threads,
+    ) -> Result<Score, EvaluateError> {
+        let mut score = Score { correct: (self.metric != Metric::SquaredError).then_some(0), ..Score::default() };
+        let mut loss = 0f64;
+        for batch in batches {
+            let batch = batch.map_err(EvaluateError::Source)?;
+            let output = self.run(&batch, threads)?;
+            let part = self.score(&output, &batch)?;
+            score.samples += part.samples;
+            score.correct = score.correct.zip(part.correct).map(|(all, part)| all + part);
+            loss += part.loss * part.samples as f64;
+        }
+        if score.samples == 0 {
+            return Err(EvaluateError::Empty);
+        }
+        score.loss = loss / score.samples as f64;
+        Ok(score)
+    }
+
+    /// The output on a batch, cut to its samples.
+    ///
+    /// # Errors
+    /// If the data does not fit the network.
+    pub fn run(&mut self, batch: &Batch, threads: &Threads) -> Result<Tensor, EvaluateError> {
+        let fixed = fixed_batch(&self.graph);
+        let size = fixed.unwrap_or(batch.samples);
+        let inputs: Vec<_> =
+            self.graph.free_inputs().map(|input| (input, self.graph.value(input).name.clone())).collect();
+        let output = self.output;
+        let mut result = Vec::new();
+        let mut shape = Vec::new();
+        let mut element_type = ElementType::F32;
+        let plan = self.plan(size)?;
+        for start in (0..batch.samples).step_by(size.max(1)) {
+            let count = size.min(batch.samples - start);
+            for (input, name) in &inputs {
+                let found = batch.values.iter().find(|(given, _)| given == name);
+                let Some((_, data)) = found else {
+                    return Err(EvaluateError::Mismatch {
+                        what: format!("input {name:?} of the network"),
+                        expected: "data of this name".into(),
+                        found: batch.values.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", "),
+                    });
+                };
+                plan.set(*input, &part(data, start, count, size)?)?;
+            }
+            threads.run(|| plan.run(Context::default()))?;
+            let tensor = plan.tensor(output)?;
+            shape = tensor.shape().to_vec();
+            element_type = tensor.element_type();
+            let bytes = tensor.bytes().map(|bytes| bytes.as_ref()).unwrap_or_default();
+            result.extend_from_slice(&bytes[..bytes.len() / size.max(1) * count]);
+        }
+        if shape.first() != Some(&size) {
+            return Err(EvaluateError::Mismatch {
+                what: format!("output {:?}", self.graph.value(output).name),
+                expected: format!("one row a sample, [{size}, …]"),
+                found: format!("{shape:?}"),
+            });
+        }
+        shape[0] = batch.samples;
+        Ok(Tensor::from_bytes(element_type, shape, result.into())?)
+    }
+
+    fn score(&self, output: &Tensor, batch: &Batch) -> Result<Score, EvaluateError> {
+        let values = output.to_f64s()?;
+        let given = |name: &str| {
+            let found = batch.values.iter().find(|(given, _)| given == name);
+            found.map(|(_, data)| data).ok_or_else(|| EvaluateError::Mismatch {
+                what: "what to compare with".into(),
+                expected: name.to_owned(),
+                found: "none".into(),
+            })
+        };
+        if self.metric == Metric::Classes {
+            let labels = given("labels")?.to_i64s()?;
+            return classes(output.shape(), &values, &labels, self.scale);
+        }
+        let targets = given("targets")?;
+        if targets.len() != values.len() {
+            return Err(EvaluateError::Mismatch {
+                what: "targets".into(),
+                expected: format!("{:?}, as the output", output.shape()),
+                found: format!("{:?}", targets.shape()),
+            });
+        }
+        let targets = targets.to_f64s()?;
+        let samples = batch.samples;
+        let pairs = values.iter().zip(&targets);
+        if self.metric == Metric::SquaredError {
+            let loss = pairs.map(|(x, t)| (x - t).powi(2)).sum::<f64>() / values.len() as f64;
+            return Ok(Score { samples, correct: None, loss });
+        }
+        let half = if self.scale == Scale::Logits { 0.0 } else { 0.5 };
+        let correct = pairs.clone().filter(|(x, t)| (**x > half) == (**t > 0.5)).count();
+        let entropy = |(&x, &t): (&f64, &f64)| match self.scale {
+            Scale::Logits => x.max(0.0) - x * t + (-x.abs()).exp().ln_1p(),
+            _ => -(t * x.max(1e-300).ln() + (1.0 - t) * (1.0 - x).max(1e-300).ln()),
+        };
+        let loss = pairs.map(entropy).sum::<f64>() / values.len() as f64;
+        Ok(Score { samples: values.len(), correct: Some(correct), loss })
+    }
+}
+
+/// Cross-entropy and top-1 of `[N, K, …]` with labels `[N, …]`.
+fn classes(shape: &[usize], values: &[f64], labels: &[i64], scale: Scale) -> Result<Score, EvaluateError> {
+    let (samples, classes) = (shape[0], shape.get(1).copied().unwrap_or(1));
+    let inner: usize = shape.iter().skip(2).product();
+    if labels.len() != samples * inner {
+        return Err(EvaluateError::Mismatch {
+            what: "number of labels".into(),
+            expected: (samples * inner).to_string(),
+            found: labels.len().to_string(),
+        });
+    }
+    let mut score = Score { samples: labels.len(), correct: Some(0), loss: 0.0 };
+    let mut row = vec![0f64; classes];
+    for (position, &label) in labels.iter().enumerate() {
+        let start = position / inner * classes * inner + position % inner;
+        row.iter_mut().enumerate().for_each(|(class, value)| *value = values[start + class * inner]);
+        let Some(label) = usize::try_from(label).ok().filter(|&label| label < classes) else {
+            return Err(EvaluateError::Mismatch {
+                what: format!("label of sample {position}"),
+                expected: format!("0 to {}, as the network has {classes} classes", classes.saturating_sub(1)),
+                found: label.to_string(),
+            });
+        };
+        // The first of equal largest values, and none if a value is no number.
+        let best = row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best });
+        let right = best == label && row.iter().all(|value| !value.is_nan());
+        score.correct = score.correct.map(|correct| correct + usize::from(right));
+        score.loss += match scale {
+            Scale::Logits => {
+                let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                largest + row.iter().map(|value| (value - largest).exp()).sum::<f64>().ln() - row[label]
+            }
+            Scale::Probabilities => -row[label].max(1e-300).ln(),
+            Scale::LogProbabilities => -row[label],
+        };
+    }
+    score.loss /= score.samples.max(1) as f64;
+    Ok(score)
+}
+
+/// Samples `start..start + count` of a tensor, filled up with copies of the first of them to `size`.
+fn part(data: &Tensor, start: usize, count: usize, size: usize) -> Result<Tensor, TensorError> {
+    let samples = data.shape().first().copied().unwrap_or(0);
+    if start == 0 && samples == size {
+        return Ok(data.clone());
+    }
+    let bytes = data.bytes().map(|bytes| bytes.as_ref()).unwrap_or_default();
+    let each = bytes.len() / samples.max(1);
+    let mut result = bytes[start * each..(start + count) * each].to_vec();
+    for _ in count..size {
+        result.extend_from_slice(&bytes[start * each..(start + 1) * each]);
+    }
+    let mut shape = data.shape().to_vec();
+    shape[0] = size;
+    Tensor::from_bytes(data.element_type(), shape, result.into())
+}
+
+/// The batch that the network's inputs are fixed to, if they are.
+pub fn fixed_batch(graph: &Graph) -> Option<usize> {
+    graph.free_inputs().filter_map(|input| graph.value(input).shape.as_ref()?.first()?.known()).next()
+}
+
+/// Lengths of the dimensions that inputs only name: `samples` for those of first axes, else as given.
+pub fn batch_lengths(graph: &Graph, samples: usize, given: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
+    let mut lengths = given.clone();
+    let first = |input: ValueId| {
+        graph
+            .value(input)
+            .shape
+            .as_ref()?
+            .first()
+            .map(Dim::names)
+            .map(|names| names.map(str::to_owned).collect::<Vec<_>>())
+    };
+    for name in graph.free_inputs().filter_map(first).flatten() {
+        lengths.entry(name).or_insert(samples);
+    }
+    lengths
+}
+
+/// What an output's numbers are, by the operator that it ends in.
+fn scale_of(graph: &Graph, output: ValueId) -> Scale {
+    use slimnet_graph::Op;
+    use slimnet_graph::ops::elementwise::Unary;
+    use slimnet_graph::ops::normalization::SoftmaxKind;
+    let mut value = output;
+    while let Some(node) = graph.value(value).producer() {
+        let node = graph.node(node);
+        match &node.op {
+            Op::Softmax(SoftmaxKind::Softmax, _) | Op::Unary(Unary::Sigmoid) => return Scale::Probabilities,
+            Op::Softmax(SoftmaxKind::LogSoftmax, _) => return Scale::LogProbabilities,
+            Op::Unary(Unary::Identity) | Op::Reshape(_) | Op::Flatten(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => {}
+            _ => return Scale::Logits,
+        }
+        let Some(input) = node.input(0) else { break };
+        value = input;
+    }
+    Scale::Logits
+}
