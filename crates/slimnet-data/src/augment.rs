@@ -125,7 +125,10 @@ mod tests {
                 .collect();
             assert_eq!(offsets.len(), 1);
             let &(down, right) = offsets.first().unwrap();
-            assert_eq!(changed.iter().filter(|&&value| value != 0.0).count() as i64, 2 * (4 - down.abs()) * (6 - right.abs()));
+            assert_eq!(
+                changed.iter().filter(|&&value| value != 0.0).count() as i64,
+                2 * (4 - down.abs()) * (6 - right.abs())
+            );
             seen.insert((down, right));
         }
         assert_eq!(seen.len(), 25);

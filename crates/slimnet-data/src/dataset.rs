@@ -158,14 +158,10 @@ impl Array {
 }
 
 /// Elements of a tensor of 16-bit or wider types may lie unaligned in a file: they are then read byte by byte.
-fn extend<T: Scalar>(
-    tensor: &Tensor,
-    range: std::ops::Range<usize>,
-    values: &mut Vec<f32>,
-    number: impl Fn(T) -> f32,
-) {
+fn extend<T: Scalar>(tensor: &Tensor, range: std::ops::Range<usize>, values: &mut Vec<f32>, number: impl Fn(T) -> f32) {
     // Only string tensors have no bytes.
-    let bytes = tensor.bytes().map_or(&[][..], |bytes| &bytes[range.start * size_of::<T>()..range.end * size_of::<T>()]);
+    let bytes =
+        tensor.bytes().map_or(&[][..], |bytes| &bytes[range.start * size_of::<T>()..range.end * size_of::<T>()]);
     match bytemuck::try_cast_slice::<u8, T>(bytes) {
         Ok(elements) => values.extend(elements.iter().map(|&value| number(value))),
         Err(_) => values.extend(bytes.chunks_exact(size_of::<T>()).map(|b| number(bytemuck::pod_read_unaligned(b)))),
@@ -319,9 +315,15 @@ mod tests {
         let x = || array(vec![2, 1], vec![0., 1.]).unwrap();
         assert!(Dataset::new(vec![x()], labels(&[0, 2], 3)).is_ok());
         assert!(matches!(Dataset::new(vec![], Target::None), Err(DataError::Empty(_))));
-        assert!(matches!(Dataset::new(vec![array(vec![0, 1], vec![]).unwrap()], Target::None), Err(DataError::Empty(_))));
+        assert!(matches!(
+            Dataset::new(vec![array(vec![0, 1], vec![]).unwrap()], Target::None),
+            Err(DataError::Empty(_))
+        ));
         assert!(matches!(Dataset::new(vec![x()], labels(&[0], 3)), Err(DataError::Count { .. })));
-        assert!(matches!(Dataset::new(vec![x()], labels(&[0, 3], 3)), Err(DataError::Label { sample: 1, found: 3, .. })));
+        assert!(matches!(
+            Dataset::new(vec![x()], labels(&[0, 3], 3)),
+            Err(DataError::Label { sample: 1, found: 3, .. })
+        ));
         assert!(matches!(Dataset::new(vec![x()], labels(&[-1, 0], 3)), Err(DataError::Label { found: -1, .. })));
         let y = Target::Array(array(vec![3], vec![0.; 3]).unwrap());
         assert!(matches!(Dataset::new(vec![x()], y), Err(DataError::Count { expected: 2, found: 3, .. })));

@@ -114,7 +114,9 @@ pub enum DataError {
         value: f64,
     },
     /// An integer that `f32` cannot hold exactly.
-    #[error("`{name}`: sample {sample} has {value} at position {position:?}, which has no exact float32; rescale the data")]
+    #[error(
+        "`{name}`: sample {sample} has {value} at position {position:?}, which has no exact float32; rescale the data"
+    )]
     Inexact {
         /// The array.
         name: String,

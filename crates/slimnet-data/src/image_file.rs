@@ -35,8 +35,7 @@ impl ImageFiles {
     pub(crate) fn open(paths: Vec<PathBuf>, channels: Option<usize>) -> Result<Self> {
         let with_header = |path: PathBuf| header(&path).map(|header| (path, header));
         let files = paths.into_iter().map(with_header).collect::<Result<Vec<_>>>()?;
-        let channels =
-            channels.unwrap_or_else(|| if files.iter().all(|(_, header)| header.gray) { 1 } else { 3 });
+        let channels = channels.unwrap_or_else(|| if files.iter().all(|(_, header)| header.gray) { 1 } else { 3 });
         Ok(Self { files, channels })
     }
 

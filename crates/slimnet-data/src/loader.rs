@@ -193,14 +193,22 @@ impl Loader {
         let LoaderOptions { shuffle, seed, threads, .. } = self.0.options;
         let order: Arc<[u32]> = if shuffle {
             let stream = Stream::new(Stream::named(seed, "order").bits(epoch), 0);
-            permutation(stream, self.0.split.len()).into_iter().map(|place| self.0.split.samples()[place as usize]).collect()
+            permutation(stream, self.0.split.len())
+                .into_iter()
+                .map(|place| self.0.split.samples()[place as usize])
+                .collect()
         } else {
             self.0.split.samples().into()
         };
         let end = self.batches_per_epoch();
         let work = Work { inner: self.0.clone(), order, epoch, end };
-        let mut batches =
-            Batches { next: first_batch.min(end), work, receivers: VecDeque::new(), threads: Vec::new(), maker: Maker::default() };
+        let mut batches = Batches {
+            next: first_batch.min(end),
+            work,
+            receivers: VecDeque::new(),
+            threads: Vec::new(),
+            maker: Maker::default(),
+        };
         let threads = threads.min(end - batches.next);
         for thread in 0..threads {
             let (sender, receiver) = sync_channel(AHEAD);

@@ -68,7 +68,8 @@ fn preprocessing_comes_before_augmentation() {
     let first = (indices[0] as usize * 32 % 251) as f32;
     assert_eq!(inputs[0].values[0], (first * (1.0 / 255.0) - 0.5) / 0.25);
     let loader = Loader::new(split(9), options(1)).unwrap();
-    let values: Vec<f32> = epoch(&loader, 0, 0).into_iter().flat_map(|(mut inputs, ..)| inputs.swap_remove(0).values).collect();
+    let values: Vec<f32> =
+        epoch(&loader, 0, 0).into_iter().flat_map(|(mut inputs, ..)| inputs.swap_remove(0).values).collect();
     // What fills is the network's 0, not a preprocessed black, which is −2.
     assert!(values.iter().filter(|value| **value == 0.0).count() > 9 * 2);
 }

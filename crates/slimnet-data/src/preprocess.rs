@@ -174,8 +174,11 @@ impl Preprocessing {
     pub fn output_shape(&self, array: &Array) -> Result<Vec<usize>> {
         let mut common: Option<Vec<usize>> = None;
         for shape in array.sample_shapes() {
-            let wrong =
-                |expected: &str| DataError::Shape { name: array.name().to_owned(), expected: expected.into(), found: shape.clone() };
+            let wrong = |expected: &str| DataError::Shape {
+                name: array.name().to_owned(),
+                expected: expected.into(),
+                found: shape.clone(),
+            };
             let out = self.shape_of(&shape).map_err(wrong)?;
             if *common.get_or_insert_with(|| out.clone()) != out {
                 return Err(wrong("samples of one size; use --resize or --crop to make them so"));
@@ -271,7 +274,8 @@ const MOST_PIXELS_A_SIDE: usize = 1 << 14;
 
 /// Height and width after resizing.
 fn resized(resize: Option<Resize>, height: usize, width: usize) -> [usize; 2] {
-    let proportional = |side: usize, long: usize, short: usize| side.saturating_mul(long).saturating_add(short / 2) / short;
+    let proportional =
+        |side: usize, long: usize, short: usize| side.saturating_mul(long).saturating_add(short / 2) / short;
     match resize {
         None => [height, width],
         Some(Resize::Exact(height, width)) => [height, width],
@@ -381,9 +385,23 @@ mod tests {
     #[test]
     fn refuses_other_text() {
         let cases = [
-            ("scale", "0"), ("scale", "1/0"), ("scale", "a"), ("scale", "inf"), ("scale", "1e-60"), ("mean", ""),
-            ("mean", "1,,2"), ("mean", "nan"), ("std", "0"), ("std", "-1"), ("std", "1e-45"), ("layout", "hwcn"),
-            ("labels-offset", "0.5"), ("resize", "0"), ("resize", "3x"), ("resize", "99999999999"), ("crop", "-1"),
+            ("scale", "0"),
+            ("scale", "1/0"),
+            ("scale", "a"),
+            ("scale", "inf"),
+            ("scale", "1e-60"),
+            ("mean", ""),
+            ("mean", "1,,2"),
+            ("mean", "nan"),
+            ("std", "0"),
+            ("std", "-1"),
+            ("std", "1e-45"),
+            ("layout", "hwcn"),
+            ("labels-offset", "0.5"),
+            ("resize", "0"),
+            ("resize", "3x"),
+            ("resize", "99999999999"),
+            ("crop", "-1"),
             ("sharpen", "1"),
         ];
         for (key, text) in cases {

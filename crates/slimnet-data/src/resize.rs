@@ -9,9 +9,8 @@ fn weights(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
             let centre = (place as f64 + 0.5) * scale;
             let first = (centre - support + 0.5).floor().max(0.0) as usize;
             let end = ((centre + support + 0.5).floor() as usize).min(from);
-            let raw: Vec<f64> = (first..end)
-                .map(|source| (1.0 - ((source as f64 + 0.5 - centre) / support).abs()).max(0.0))
-                .collect();
+            let raw: Vec<f64> =
+                (first..end).map(|source| (1.0 - ((source as f64 + 0.5 - centre) / support).abs()).max(0.0)).collect();
             let sum: f64 = raw.iter().sum();
             (first, raw.iter().map(|weight| (weight / sum) as f32).collect())
         })

@@ -104,7 +104,8 @@ impl Split {
         for position in &permutation(Stream::named(seed, "hold out"), self.len())[..count] {
             held[*position as usize] = true;
         }
-        let part = |wanted| self.samples.iter().zip(&held).filter(|(_, held)| **held == wanted).map(|(&s, _)| s).collect();
+        let part =
+            |wanted| self.samples.iter().zip(&held).filter(|(_, held)| **held == wanted).map(|(&s, _)| s).collect();
         Ok((self.choose(part(false)), self.choose(part(true))))
     }
 

@@ -55,7 +55,11 @@ impl Contents {
             return Err(length(self.most));
         }
         let bytes = self.take(expected.saturating_add(1))?;
-        if bytes.len() as u64 == expected { Ok(bytes) } else { Err(DataError::Length { path: self.path, expected, found: bytes.len() as u64 }) }
+        if bytes.len() as u64 == expected {
+            Ok(bytes)
+        } else {
+            Err(DataError::Length { path: self.path, expected, found: bytes.len() as u64 })
+        }
     }
 
     /// The rest of the file, of which nothing says how much it is.

@@ -60,13 +60,17 @@ pub(super) fn open(root: &Path, channels: Option<usize>) -> Result<Parts> {
 fn read(folder: &Path, class_names: &[String], channels: Option<usize>) -> Result<(Raw, usize)> {
     let (mut files, mut labels) = (Vec::new(), Vec::new());
     for class_folder in class_folders(folder)? {
-        let class = class_names.binary_search(&name(&class_folder)).map_err(|_| {
-            DataError::format(&class_folder, "a class that there is to train on too", "another")
-        })?;
+        let class = class_names
+            .binary_search(&name(&class_folder))
+            .map_err(|_| DataError::format(&class_folder, "a class that there is to train on too", "another"))?;
         for file in entries(&class_folder)? {
             let extension = file.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
             if !matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
-                return Err(DataError::format(&file, "nothing but .png, .jpg and .jpeg files in the folder of a class", "this"));
+                return Err(DataError::format(
+                    &file,
+                    "nothing but .png, .jpg and .jpeg files in the folder of a class",
+                    "this",
+                ));
             }
             files.push(file);
             labels.push(class as i64);
@@ -113,11 +117,16 @@ mod tests {
         let batch = loader.epoch(0, 0).next().unwrap().unwrap();
         assert_eq!(batch.inputs()[0].shape, [3, 1, 2, 3]);
         assert_eq!(batch.inputs()[0].values.iter().step_by(6).copied().collect::<Vec<_>>(), [1.0, 2.0, 3.0]);
-        assert_eq!(open(&format!("{text}?channels=3")).unwrap().train.dataset().inputs()[0].sample_shapes(), [[3, 2, 3]]);
+        assert_eq!(
+            open(&format!("{text}?channels=3")).unwrap().train.dataset().inputs()[0].sample_shapes(),
+            [[3, 2, 3]]
+        );
 
         write(&root.join("b/3.png"), ColorType::Rgb, [4, 4], 3);
         let splits = open(&text).unwrap();
-        let load = |preprocessing: Preprocessing| Loader::new(splits.train.clone(), LoaderOptions::evaluation(4, preprocessing));
+        let load = |preprocessing: Preprocessing| {
+            Loader::new(splits.train.clone(), LoaderOptions::evaluation(4, preprocessing))
+        };
         assert!(load(Preprocessing::default()).is_err());
         let mut resized = Preprocessing::default();
         resized.set("resize", "2x2").unwrap();

@@ -19,7 +19,11 @@ fn read(path: &Path) -> Result<Tensor> {
     let mut contents = Contents::open(path)?;
     let start = contents.take(4)?;
     let &[0, 0, code, rank @ 1..=MOST_AXES] = start.as_slice() else {
-        return Err(DataError::format(path, "an IDX file (two zero bytes, type, 1 to 8 axes)", format!("{start:02x?}")));
+        return Err(DataError::format(
+            path,
+            "an IDX file (two zero bytes, type, 1 to 8 axes)",
+            format!("{start:02x?}"),
+        ));
     };
     let element_type = match code {
         0x08 => ElementType::U8,
@@ -35,8 +39,10 @@ fn read(path: &Path) -> Result<Tensor> {
         let (expected, found) = (4 * u64::from(rank), lengths.len() as u64);
         return Err(DataError::Length { path: path.to_owned(), expected, found });
     }
-    let shape: Vec<usize> =
-        lengths.chunks_exact(4).map(|length| u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize).collect();
+    let shape: Vec<usize> = lengths
+        .chunks_exact(4)
+        .map(|length| u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize)
+        .collect();
     let too_large = || DataError::format(path, "an array that fits into memory", format!("shape {shape:?}"));
     let count = slimnet_graph::tensor::element_count(&shape).map_err(|_| too_large())?;
     let size = element_type.byte_count(count).ok_or_else(too_large)?;
@@ -46,7 +52,8 @@ fn read(path: &Path) -> Result<Tensor> {
     if width > 1 {
         data.chunks_exact_mut(width).for_each(<[u8]>::reverse);
     }
-    Tensor::from_bytes(element_type, shape, data.into()).map_err(|error| DataError::format(path, "an array", error.to_string()))
+    Tensor::from_bytes(element_type, shape, data.into())
+        .map_err(|error| DataError::format(path, "an array", error.to_string()))
 }
 
 /// Samples of a file of images and a file of labels.
@@ -105,7 +112,8 @@ pub(super) fn open_folder(folder: &Path) -> Result<Parts> {
         let mut found = files.iter().filter(|(name, _)| name.contains(kind) && is_test(name) == test);
         match (found.next(), found.next()) {
             (Some((one, _)), Some((other, _))) => {
-                let expected = format!("one IDX file of {kind}; name the file of images to train on instead of the folder");
+                let expected =
+                    format!("one IDX file of {kind}; name the file of images to train on instead of the folder");
                 Err(DataError::format(folder, expected, format!("{one} and {other}")))
             }
             (first, _) => Ok(first.map(|(_, path)| path)),

@@ -24,7 +24,9 @@ pub(super) fn open_npz(path: &Path) -> Result<Parts> {
     for index in 0..archive.len() {
         let entry = archive.by_index(index).map_err(refuse)?;
         let name = entry.name().to_owned();
-        let key = name.strip_suffix(".npy").ok_or_else(|| DataError::format(path, "arrays, named ….npy", format!("`{name}`")))?;
+        let key = name
+            .strip_suffix(".npy")
+            .ok_or_else(|| DataError::format(path, "arrays, named ….npy", format!("`{name}`")))?;
         let expected = entry.size();
         let length = |found| DataError::Length { path: path.to_owned(), expected, found };
         let most = entry.compressed_size().saturating_mul(MOST_EXPANSION);
@@ -101,7 +103,11 @@ fn group(path: &Path, arrays: BTreeMap<String, Tensor>) -> Result<Parts> {
         let lower = base.to_ascii_lowercase();
         if TARGETS.contains(&lower.as_str()) {
             if !matches!(raw.target, RawTarget::None) {
-                return Err(DataError::format(path, format!("one array of {TARGETS:?} a part"), format!("another, `{key}`")));
+                return Err(DataError::format(
+                    path,
+                    format!("one array of {TARGETS:?} a part"),
+                    format!("another, `{key}`"),
+                ));
             }
             raw.target = target(base, tensor)?;
         } else {
@@ -159,8 +165,14 @@ mod tests {
     #[test]
     fn keys_name_parts() {
         for (key, expected) in [
-            ("x", ("x", 0)), ("x_train", ("x", 0)), ("test_images", ("images", 2)), ("y_val", ("y", 1)),
-            ("y_validation", ("y", 1)), ("valid_y", ("y", 1)), ("trainer", ("trainer", 0)), ("contest", ("contest", 0)),
+            ("x", ("x", 0)),
+            ("x_train", ("x", 0)),
+            ("test_images", ("images", 2)),
+            ("y_val", ("y", 1)),
+            ("y_validation", ("y", 1)),
+            ("valid_y", ("y", 1)),
+            ("trainer", ("trainer", 0)),
+            ("contest", ("contest", 0)),
         ] {
             assert_eq!(part_of(key), expected, "{key}");
         }
@@ -169,10 +181,17 @@ mod tests {
     #[test]
     fn npz_files() {
         for compressed in [false, true] {
-            let file = npz(compressed, &[
-                ("x_train", pixels(3)), ("y_train", labels(&[0, 1, 2])), ("x_test", pixels(1)), ("y_test", labels(&[3])),
-                ("x_val", pixels(2)), ("y_val", labels(&[1, 1])),
-            ]);
+            let file = npz(
+                compressed,
+                &[
+                    ("x_train", pixels(3)),
+                    ("y_train", labels(&[0, 1, 2])),
+                    ("x_test", pixels(1)),
+                    ("y_test", labels(&[3])),
+                    ("x_val", pixels(2)),
+                    ("y_val", labels(&[1, 1])),
+                ],
+            );
             let splits = open("a.npz", &file).unwrap();
             assert_eq!((splits.train.len(), splits.validation.len(), splits.test.as_ref().unwrap().len()), (3, 2, 1));
             assert_eq!(splits.classes(), Some(4));

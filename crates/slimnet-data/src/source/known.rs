@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use slimnet_graph::ElementType;
 
 use super::contents::{Contents, with_or_without_gz};
+use super::idx;
 use super::parts::{Parts, Raw};
 use super::records::Layout;
-use super::idx;
 use crate::error::{DataError, Result};
 use crate::preprocess::Preprocessing;
 
@@ -44,11 +44,18 @@ impl Known {
         match self {
             Self::Digits | Self::Mnist => ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
             Self::FashionMnist => [
-                "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+                "T-shirt/top",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Ankle boot",
             ],
-            Self::Cifar10 => {
-                ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-            }
+            Self::Cifar10 => ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
         }
     }
 
@@ -122,7 +129,8 @@ fn cifar(find: &dyn Fn(&str) -> Result<PathBuf>) -> Result<Parts> {
 
 /// Reads files of records: a label, then the red, the green and the blue plane of 32 × 32 pixels.
 fn cifar_part(files: &[PathBuf]) -> Result<Raw> {
-    let layout = Layout { skip: 0, label: Some(ElementType::U8), shape: vec![3, 32, 32], element_type: ElementType::U8 };
+    let layout =
+        Layout { skip: 0, label: Some(ElementType::U8), shape: vec![3, 32, 32], element_type: ElementType::U8 };
     let mut records = Vec::new();
     for file in files {
         let contents = Contents::open(file)?.rest()?;
@@ -202,9 +210,9 @@ mod tests {
             std::fs::write(folder.path().join("mnist").join(name), super::super::contents::tests::gz(bytes)).unwrap();
         };
         for part in ["train", "t10k"] {
-            let image = super::super::idx::tests::file(8, &[2, 28, 28], &[255; 2 * 28 * 28]);
+            let image = idx::tests::file(8, &[2, 28, 28], &[255; 2 * 28 * 28]);
             write(&format!("{part}-images-idx3-ubyte.gz"), &image);
-            write(&format!("{part}-labels-idx1-ubyte.gz"), &super::super::idx::tests::file(8, &[2], &[3, 4]));
+            write(&format!("{part}-labels-idx1-ubyte.gz"), &idx::tests::file(8, &[2], &[3, 4]));
         }
         let splits = open("mnist", folder.path()).unwrap();
         assert_eq!((splits.train.len(), splits.classes()), (2, Some(10)));

@@ -187,7 +187,9 @@ mod tests {
         assert!(matches!(Source::parse("mnist").unwrap().kind, Kind::Known(_)));
         let Kind::Path { path, query } = Source::parse(&text("odd?name=1.npz")).unwrap().kind else { panic!() };
         assert!(path.exists() && query.0.is_empty());
-        let Kind::Path { path, query } = Source::parse(&text("images?channels=1&split=f")).unwrap().kind else { panic!() };
+        let Kind::Path { path, query } = Source::parse(&text("images?channels=1&split=f")).unwrap().kind else {
+            panic!()
+        };
         assert!(path.exists());
         assert_eq!(query.get("channels"), Some("1"));
         assert!(matches!(Source::parse("mnits"), Err(DataError::UnknownSource(_))));

@@ -115,8 +115,13 @@ pub(super) mod tests {
         }
         let huge = format!("{0}, {0}", u64::MAX);
         for (kind, fortran, shape) in [
-            (">f4", "False", "2, 2"), ("<U4", "False", "1"), ("<f4", "True", "2, 2"), ("<f4", "Maybe", "2, 2"),
-            ("<f4", "False", "-2"), ("<f4", "False", "5"), ("<f4", "False", &huge),
+            (">f4", "False", "2, 2"),
+            ("<U4", "False", "1"),
+            ("<f4", "True", "2, 2"),
+            ("<f4", "Maybe", "2, 2"),
+            ("<f4", "False", "-2"),
+            ("<f4", "False", "5"),
+            ("<f4", "False", &huge),
         ] {
             assert!(run(&file(kind, fortran, shape, &[0; 16])).is_err(), "{kind} {fortran} {shape}");
         }

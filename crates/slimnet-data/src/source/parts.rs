@@ -46,10 +46,8 @@ impl Parts {
     }
 
     pub(super) fn assemble(mut self, name: &str, options: &OpenOptions) -> Result<Splits> {
-        let mut raws: Vec<&mut Raw> = [Some(&mut self.train), self.validation.as_mut(), self.test.as_mut()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let mut raws: Vec<&mut Raw> =
+            [Some(&mut self.train), self.validation.as_mut(), self.test.as_mut()].into_iter().flatten().collect();
         let mut classes = 0;
         for raw in &mut raws {
             if let RawTarget::Labels(labels) = &mut raw.target {
@@ -80,7 +78,11 @@ impl Parts {
         }
         if let Some(path) = &self.roles {
             if validation.is_some() || test.is_some() {
-                return Err(DataError::option("split", &path.display().to_string(), "data of one part, without test samples"));
+                return Err(DataError::option(
+                    "split",
+                    &path.display().to_string(),
+                    "data of one part, without test samples",
+                ));
             }
             let [for_training, for_validation, for_test] = roles(path, &train)?;
             train = for_training;
@@ -117,7 +119,8 @@ fn fits(train: &Dataset, other: &Dataset) -> Result<()> {
         arrays.map(|array| (array.name().to_owned(), array.sample_shapes())).collect()
     };
     let (expected, found) = (arrays(train), arrays(other));
-    if std::mem::discriminant(train.target()) != std::mem::discriminant(other.target()) || expected.len() != found.len() {
+    if std::mem::discriminant(train.target()) != std::mem::discriminant(other.target()) || expected.len() != found.len()
+    {
         return Err(DataError::Shape {
             name: "validation or test samples".into(),
             expected: format!("{} arrays and a target of the kind that the training samples have", expected.len()),
@@ -245,7 +248,9 @@ mod tests {
         let splits = open("test\ntrain\nvalidation\ntrain\n").unwrap();
         assert_eq!(splits.train.samples(), [1, 3]);
         assert_eq!((splits.validation.samples(), splits.test.unwrap().samples()), (&[2][..], &[0][..]));
-        for wrong in ["", "train\n", "train\ntrain\ntrain\ntrain\ntrain", "test\ntest\ntest\ntest", "train\ntrain\nx\ntrain"] {
+        for wrong in
+            ["", "train\n", "train\ntrain\ntrain\ntrain\ntrain", "test\ntest\ntest\ntest", "train\ntrain\nx\ntrain"]
+        {
             assert!(open(wrong).is_err(), "{wrong}");
         }
     }

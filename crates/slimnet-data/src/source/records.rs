@@ -97,7 +97,11 @@ impl Layout {
         let count = records.len() / length;
         if records.len() % length != 0 {
             let expected = format!("records of {length} bytes");
-            return Err(DataError::format(path, expected, format!("{} bytes after {count} records", records.len() % length)));
+            return Err(DataError::format(
+                path,
+                expected,
+                format!("{} bytes after {count} records", records.len() % length),
+            ));
         }
         let mut data = Vec::with_capacity(count * elements);
         let mut labels = Vec::with_capacity(count);
@@ -128,7 +132,8 @@ mod tests {
             std::fs::write(folder.path().join(name), bytes).unwrap();
         }
         let text = text.replace("DIR", &folder.path().display().to_string());
-        Source::parse(&text)?.open(&OpenOptions { validation: Some(crate::HoldOut::Count(0)), ..OpenOptions::default() })
+        Source::parse(&text)?
+            .open(&OpenOptions { validation: Some(crate::HoldOut::Count(0)), ..OpenOptions::default() })
     }
 
     #[test]
@@ -164,9 +169,19 @@ mod tests {
     fn wrong_records_are_refused() {
         let file: [(&str, &[u8]); 1] = [("a", &[0, 1, 2, 3])];
         for query in [
-            "", "?shape=2", "?shape=", "?shape=0x1", "?shape=3&type=int4", "?shape=3&label=text", "?shape=3&skip=-1",
-            "?shape=3&size=1", "?shape=18446744073709551615", "?shape=9223372036854775807x4", "?shape=3&test=DIR/none",
-            "?shape=3&skip=18446744073709551615", "?shape=1x1x1x1x1x1x1&type=float64",
+            "",
+            "?shape=2",
+            "?shape=",
+            "?shape=0x1",
+            "?shape=3&type=int4",
+            "?shape=3&label=text",
+            "?shape=3&skip=-1",
+            "?shape=3&size=1",
+            "?shape=18446744073709551615",
+            "?shape=9223372036854775807x4",
+            "?shape=3&test=DIR/none",
+            "?shape=3&skip=18446744073709551615",
+            "?shape=1x1x1x1x1x1x1&type=float64",
         ] {
             assert!(open(&format!("records:DIR/a{query}"), &file).is_err(), "{query}");
         }
