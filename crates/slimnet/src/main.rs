@@ -8,6 +8,7 @@ mod commands;
 mod compare;
 mod console;
 mod failure;
+mod feed;
 mod files;
 mod lengths;
 mod npy;

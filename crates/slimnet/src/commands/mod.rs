@@ -1,6 +1,8 @@
 //! One module per command.
 
+mod data;
 mod diff;
+mod eval;
 mod inspect;
 mod new;
 mod simplify;
@@ -16,6 +18,8 @@ pub fn run(arguments: &Arguments, console: Console) -> Result<Outcome> {
         Command::New(options) => new::run(options, global, console),
         Command::Inspect(options) => inspect::run(options, console),
         Command::Simplify(options) => simplify::run(options, global, console),
+        Command::Eval(options) => eval::run(options, global, console),
+        Command::Data(command) => data::run(command, console),
         Command::Diff(options) => diff::run(options, global, console),
     }
 }

@@ -1,6 +1,8 @@
 //! What commands report: one data structure each, from which both the text and the JSON are made.
 
+pub mod data;
 pub mod diff;
+pub mod eval;
 pub mod inspect;
 pub mod json;
 pub mod layer;

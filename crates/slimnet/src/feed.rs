@@ -1,0 +1,202 @@
+//! Data sets as what networks are fed with: which array goes to which input, and in which shape.
+
+use std::collections::BTreeMap;
+
+use slimnet_data::{
+    Augmentation, Batch as Samples, HoldOut, Loader, LoaderOptions, OpenOptions, Preprocessing, Source, Split, Splits,
+    Target,
+};
+use slimnet_engine::train::{Batch, Source as Batches, SourceError};
+use slimnet_graph::graph::{Graph, ValueId};
+use slimnet_graph::tensor::Tensor;
+
+use crate::arguments::Data;
+use crate::failure::{Failure, Result};
+
+/// A data set opened for a network.
+#[derive(Debug)]
+pub struct Opened {
+    pub splits: Splits,
+    pub preprocessing: Preprocessing,
+    inputs: Vec<Input>,
+}
+
+/// An input of a network and the array that it gets.
+#[derive(Debug, Clone)]
+struct Input {
+    name: String,
+    array: String,
+    /// Shape of a sample.
+    shape: Vec<usize>,
+}
+
+fn cannot(options: &Data, error: &dyn std::error::Error) -> Failure {
+    Failure::new(&format!("cannot use the data {:?}", options.data), error)
+}
+
+/// Opens the data that the command line asks for, for a network.
+pub fn open(options: &Data, graph: &Graph) -> Result<Opened> {
+    let hold_out = |key: &str, text: &Option<String>| {
+        let parsed = text.as_ref().map(|text| HoldOut::parse(key, text)).transpose();
+        parsed.map_err(|error| Failure::usage(&error.to_string()))
+    };
+    let recorded = Preprocessing::from_metadata(&graph.model.metadata)
+        .map_err(|error| Failure::new("cannot read how data is prepared for the network", &error))?;
+    let mut open_options = OpenOptions {
+        data_dir: options.data_dir.clone(),
+        validation: hold_out("validation", &options.validation)?,
+        test: hold_out("test", &options.test)?,
+        split_seed: options.split_seed,
+        labels_offset: recorded.as_ref().map_or(0, |preprocessing| preprocessing.labels_offset),
+    };
+    if let Some(text) = &options.labels_offset {
+        open_options.labels_offset =
+            text.parse().map_err(|_| Failure::usage(&format!("--labels-offset: expected a number, found {text:?}")))?;
+    }
+    let source = Source::parse(&options.data).map_err(|error| Failure::usage(&error.to_string()))?;
+    let splits = source.open(&open_options).map_err(|error| cannot(options, &error))?;
+    let mut preprocessing = recorded.unwrap_or_else(|| splits.preprocessing.clone());
+    let given = [
+        ("scale", &options.scale),
+        ("mean", &options.mean),
+        ("std", &options.std),
+        ("layout", &options.layout),
+        ("labels-offset", &options.labels_offset),
+        ("resize", &options.resize),
+        ("crop", &options.crop),
+    ];
+    for (key, text) in given {
+        if let Some(text) = text {
+            preprocessing.set(key, text).map_err(|error| Failure::usage(&error.to_string()))?;
+        }
+    }
+    let inputs = assign(options, graph, &splits.train, &preprocessing)?;
+    Ok(Opened { splits, preprocessing, inputs })
+}
+
+/// Decides which array each input gets, and checks that it can.
+fn assign(options: &Data, graph: &Graph, split: &Split, preprocessing: &Preprocessing) -> Result<Vec<Input>> {
+    let loader = Loader::new(split.clone(), LoaderOptions::evaluation(1, preprocessing.clone()))
+        .map_err(|error| cannot(options, &error))?;
+    let arrays: Vec<(&str, &[usize])> = loader.inputs().collect();
+    let names = || arrays.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+    let given: BTreeMap<_, _> = options.inputs.iter().map(|(name, array)| (name.as_str(), array.as_str())).collect();
+    let free: Vec<ValueId> = graph.free_inputs().collect();
+    if let Some(unknown) = given.keys().find(|name| !free.iter().any(|&input| graph.value(input).name == **name)) {
+        return Err(Failure::usage(&format!("--input: the network has no input {unknown:?}")));
+    }
+    let mut inputs = Vec::new();
+    for &input in &free {
+        let value = graph.value(input);
+        let wish = given.get(value.name.as_str()).copied();
+        let only = (free.len() == 1 && arrays.len() == 1).then(|| arrays[0]);
+        let found = match wish {
+            Some(wish) => arrays.iter().find(|(name, _)| *name == wish).copied(),
+            None => arrays.iter().find(|(name, _)| *name == value.name).copied().or(only),
+        };
+        let Some((array, shape)) = found else {
+            let wish = wish.unwrap_or(&value.name);
+            let why =
+                format!("the network's input {:?} asks for an array {wish:?}, the data has {}", value.name, names());
+            return Err(Failure::because(&format!("cannot use the data {:?}", options.data), &why)
+                .advise("say which array it gets: --input NAME=ARRAY"));
+        };
+        let shape = fitting(graph, input, shape).ok_or_else(|| {
+            let expected = value.shape.as_deref().map_or_else(|| "anything".into(), slimnet_graph::graph::display_shape);
+            let why = format!(
+                "samples of {array:?} have the shape {shape:?}, the network's input {:?} takes {expected} (the batch first)",
+                value.name
+            );
+            Failure::because(&format!("cannot use the data {:?}", options.data), &why)
+                .advise("--layout, --resize and --crop change the shape of samples")
+        })?;
+        inputs.push(Input { name: value.name.clone(), array: array.to_owned(), shape });
+    }
+    Ok(inputs)
+}
+
+/// The shape in which an input takes a sample: as it is, or with its axes merged or split where the network knows the
+/// lengths.
+fn fitting(graph: &Graph, input: ValueId, sample: &[usize]) -> Option<Vec<usize>> {
+    let Some(shape) = &graph.value(input).shape else { return Some(sample.to_vec()) };
+    let wanted = shape.get(1..)?;
+    let same = wanted.len() == sample.len()
+        && wanted.iter().zip(sample).all(|(dim, &length)| dim.known().is_none_or(|known| known == length));
+    if same {
+        return Some(sample.to_vec());
+    }
+    let known: Option<Vec<usize>> = wanted.iter().map(slimnet_graph::Dim::known).collect();
+    known.filter(|known| known.iter().product::<usize>() == sample.iter().product::<usize>())
+}
+
+impl Opened {
+    /// Samples in order, unchanged.
+    pub fn evaluation(&self, split: &Split, batch: usize) -> Result<Feed> {
+        self.feed(split, LoaderOptions::evaluation(batch, self.preprocessing.clone()))
+    }
+
+    /// Samples in random order, augmented.
+    pub fn training(&self, batch: usize, seed: u64, augmentation: Augmentation) -> Result<Feed> {
+        self.feed(&self.splits.train, LoaderOptions::training(batch, seed, self.preprocessing.clone(), augmentation))
+    }
+
+    fn feed(&self, split: &Split, options: LoaderOptions) -> Result<Feed> {
+        let loader = Loader::new(split.clone(), options)
+            .map_err(|error| Failure::new(&format!("cannot use the data {:?}", self.splits.name), &error))?;
+        Ok(Feed { loader, inputs: self.inputs.clone() })
+    }
+
+    /// Whether samples have classes.
+    pub fn has_classes(&self) -> bool {
+        matches!(self.splits.train.dataset().target(), Target::Classes { .. })
+    }
+}
+
+/// Batches for a network.
+#[derive(Debug)]
+pub struct Feed {
+    loader: Loader,
+    inputs: Vec<Input>,
+}
+
+impl Feed {
+    /// The batches in order.
+    pub fn batches(&self) -> impl Iterator<Item = std::result::Result<Batch, SourceError>> + '_ {
+        self.from(0, 0)
+    }
+
+    fn from(&self, epoch: u64, first: usize) -> impl Iterator<Item = std::result::Result<Batch, SourceError>> + '_ {
+        self.loader.epoch(epoch, first).map(|samples| self.batch(&samples?))
+    }
+
+    fn batch(&self, samples: &Samples) -> std::result::Result<Batch, SourceError> {
+        let count = samples.len();
+        let mut values = Vec::new();
+        for input in &self.inputs {
+            let array = samples.inputs().iter().find(|array| array.name == input.array).ok_or("an array is missing")?;
+            let shape = [&[count], input.shape.as_slice()].concat();
+            values.push((input.name.clone(), Tensor::from_values(shape, array.values.clone())?));
+        }
+        if let Some(labels) = samples.labels() {
+            values.push(("labels".into(), Tensor::vector(labels.to_vec())));
+        }
+        if let Some(target) = samples.target() {
+            values.push(("targets".into(), Tensor::from_values(target.shape.clone(), target.values.clone())?));
+        }
+        Ok(Batch { values, samples: count })
+    }
+}
+
+impl Batches for Feed {
+    fn batches_per_epoch(&self) -> usize {
+        self.loader.batches_per_epoch()
+    }
+
+    fn epoch(
+        &self,
+        epoch: u64,
+        first: usize,
+    ) -> Box<dyn Iterator<Item = std::result::Result<Batch, SourceError>> + '_> {
+        Box::new(self.from(epoch, first))
+    }
+}

@@ -1,0 +1,78 @@
+//! What `eval` reports.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::Report;
+use super::number::{bytes, count, short};
+use super::summary::Summary;
+
+/// How good a network is, and what it costs.
+#[derive(Debug, Serialize)]
+pub struct EvalReport {
+    /// `eval`.
+    pub command: &'static str,
+    /// The network's file.
+    pub network: PathBuf,
+    /// The data, as it was asked for.
+    pub data: String,
+    /// Which samples of it.
+    pub part: &'static str,
+    /// How many.
+    pub samples: usize,
+    /// How many were right.
+    pub correct: Option<usize>,
+    /// How many were wrong.
+    pub errors: Option<usize>,
+    /// How many were right, in percent.
+    pub accuracy: Option<f64>,
+    /// Mean loss.
+    pub loss: f64,
+    /// Accuracy of always naming the most frequent class, from 0 to 1.
+    #[serde(skip)]
+    pub chance: Option<f64>,
+    /// Median time of one sample.
+    pub latency_milliseconds: Option<f64>,
+    /// On how many threads.
+    pub threads: usize,
+    /// Memory of a run on a whole batch.
+    pub memory_bytes: Option<usize>,
+    /// What it costs.
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+impl EvalReport {
+    /// Whether the accuracy says no more than guessing would.
+    pub fn near_chance(&self) -> bool {
+        self.accuracy
+            .zip(self.chance)
+            .is_some_and(|(accuracy, chance)| accuracy < 100.0 * (chance + (1.0 - chance) * 0.1))
+    }
+}
+
+impl Report for EvalReport {
+    fn text(&self, _width: Option<usize>) -> String {
+        let samples = count(self.samples as u64);
+        let mut text = format!("{} on {samples} {} samples of {}\n", self.network.display(), self.part, self.data);
+        if let (Some(accuracy), Some(errors)) = (self.accuracy, self.errors) {
+            let _ = writeln!(text, "  accuracy  {accuracy:.2} % ({} wrong)", count(errors as u64));
+        }
+        let _ = writeln!(text, "  loss      {:.4}", self.loss);
+        if let Some(size) = self.summary.file_bytes {
+            let _ = writeln!(text, "  file      {}", bytes(size));
+        }
+        let Summary { parameters, macs, .. } = self.summary;
+        let _ = writeln!(text, "  costs     {} parameters, {} MACs", count(parameters), short(macs));
+        if let Some(latency) = self.latency_milliseconds {
+            let threads = if self.threads == 1 { "1 thread".into() } else { format!("{} threads", self.threads) };
+            let _ = writeln!(text, "  latency   {latency:.3} ms a sample alone (own engine, {threads})");
+        }
+        if let Some(memory) = self.memory_bytes {
+            let _ = writeln!(text, "  memory    {} for a batch", bytes(memory as u64));
+        }
+        text
+    }
+}
