@@ -13,6 +13,7 @@ pub mod call;
 mod convolution;
 mod elementwise;
 mod layout;
+pub mod matrix;
 mod normalization;
 pub mod parallel;
 mod pooling;

@@ -1,0 +1,34 @@
+//! Matrix products.
+
+mod gemm;
+mod matmul;
+
+use slimnet_graph::Op;
+use slimnet_graph::ops::Gradient;
+
+use super::{Family, NodeType, Prepared};
+
+/// The family.
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient };
+
+fn prepare(node: &NodeType<'_>) -> Prepared {
+    if !node.all_f32() {
+        return None;
+    }
+    match node.op {
+        Op::Gemm(op) => gemm::prepare(op, node),
+        Op::MatMul(_) => matmul::prepare(node),
+        _ => None,
+    }
+}
+
+fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
+    if !node.all_f32() {
+        return None;
+    }
+    match &gradient.of {
+        Op::Gemm(op) => gemm::prepare_gradient(op, gradient, node),
+        Op::MatMul(_) => matmul::prepare_gradient(gradient, node),
+        _ => None,
+    }
+}
