@@ -213,7 +213,7 @@ impl Preprocessing {
             shape = vec![channels, height, width];
         }
         for list in [&self.mean, &self.std] {
-            if list.len() != 1 && Some(&list.len()) != shape.first() {
+            if list.is_empty() || list.len() != 1 && Some(&list.len()) != shape.first() {
                 return Err("as many channels as --mean and --std have numbers");
             }
         }

@@ -217,8 +217,8 @@ fn download(
     let http = |message: String| FetchError::Http { url: url.to_owned(), message };
     let agent = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(20)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
-        .timeout_recv_body(Some(Duration::from_secs(3600)))
+        .timeout_recv_response(Some(Duration::from_mins(1)))
+        .timeout_recv_body(Some(Duration::from_hours(1)))
         .build()
         .new_agent();
     let response = agent.get(url).call().map_err(|error| http(error.to_string()))?;

@@ -86,7 +86,7 @@ impl Source {
             Kind::Known(known)
         } else if let Some(rest) = text.strip_prefix("records:") {
             let (path, query) = split_query(rest)?;
-            Kind::Records(records::Records::parse(path, query)?)
+            Kind::Records(records::Records::parse(path, &query)?)
         } else {
             let (path, query) = split_query(text)?;
             if !path.exists() {
