@@ -31,8 +31,8 @@ impl Array {
     /// An array of shape `[samples, …]` of `u8`, `i8`, wider integers, bool, `f16`, `bf16`, `f32` or `f64`.
     ///
     /// # Errors
-    /// If the tensor has no axis or another element type, if a number is not finite as `f32`, or an integer has no exact
-    /// `f32`: the error names the sample and the position.
+    /// If the tensor has no axis or another element type, if a number is not finite as `f32`, or an integer has no
+    /// exact `f32`: the error names the sample and the position.
     pub fn new(name: impl Into<String>, tensor: Tensor) -> Result<Self> {
         let name = name.into();
         let array = Self { name, storage: Storage::Tensor(tensor) };
@@ -209,8 +209,8 @@ impl Dataset {
     /// A data set. The first input is the one that preprocessing and augmentation change.
     ///
     /// # Errors
-    /// If there is no input or no sample, if the numbers of samples differ, if there are 2^32 samples or more, or a label
-    /// is not in `0..classes`.
+    /// If there is no input or no sample, if the numbers of samples differ, if there are 2^32 samples or more, or a
+    /// label is not in `0..classes`.
     pub fn new(inputs: Vec<Array>, target: Target) -> Result<Self> {
         let Some(first) = inputs.first() else { return Err(DataError::Empty("a data set without inputs".into())) };
         let expected = first.len();

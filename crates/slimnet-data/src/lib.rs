@@ -2,8 +2,9 @@
 //!
 //! A [`Source`] is named on the command line and opened into [`Splits`]: training, validation and perhaps test samples,
 //! each a [`Split`], a choice of samples of a [`Dataset`]. A [`Loader`] makes [`Batch`]es of `f32` out of a split:
-//! [`Preprocessing`] and, for training, [`Augmentation`] are applied on background threads. Everything random is a
-//! function of a seed, the epoch and the sample, so that a run can begin again at any batch, with any number of threads.
+//! [`Preprocessing`] and, for training, [`Augmentation`] are applied on background threads. Everything random is
+//! a function of a seed, the epoch and the sample, so that a run can begin again at any batch, with any
+//! number of threads.
 //!
 //! This crate knows nothing of networks.
 

@@ -55,7 +55,10 @@ pub enum FetchError {
         found: String,
     },
     /// Every mirror has failed.
-    #[error("{file} could not be fetched from any of its mirrors; see that the network is there, or give another mirror:{}", list(.attempts))]
+    #[error(
+        "{file} could not be fetched from any mirror; see that the network is there, or give another mirror:{}",
+        list(.attempts)
+    )]
     AllFailed {
         /// File of the data set.
         file: String,
@@ -120,8 +123,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     SETS.iter().map(|set| set.name)
 }
 
-/// Downloads the files of a data set into a folder of its name, as [`crate::Source`] looks for them in `data_dir`. Files
-/// that are right already are kept, others are replaced.
+/// Downloads the files of a data set into a folder of its name, as [`crate::Source`] looks for them in `data_dir`.
+/// Files that are right already are kept, others are replaced.
 ///
 /// # Errors
 /// If there is no such data set, a file cannot be written, or no mirror has the right files. Files that have come whole

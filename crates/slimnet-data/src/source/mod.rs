@@ -61,8 +61,8 @@ pub fn default_data_dir() -> PathBuf {
 ///   `label(s)` or `target(s)` is what to learn, classes if it is one integer a sample; every other is an input.
 /// * Raw records, see [`RECORDS_SYNTAX`].
 ///
-/// `?split=FILE` after the path of a source of one part gives each sample's part, as `train`, `validation` or `test`, one
-/// a line.
+/// `?split=FILE` after the path of a source of one part gives each sample's part, as `train`, `validation` or `test`,
+/// one a line.
 #[derive(Debug, Clone)]
 pub struct Source {
     name: String,
