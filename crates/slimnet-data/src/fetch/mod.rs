@@ -166,12 +166,12 @@ fn fetch_set(
                     check(url, file, found.unwrap_or_else(|error| error.to_string()))?;
                     Ok(received)
                 })?;
+                keep(right, &folder.join(&name))?;
                 // A file without `.gz` beside it would be read first, and it is not right.
                 let stale = folder.join(file.name);
                 if stale.is_file() {
                     std::fs::remove_file(&stale).map_err(io_error(&stale))?;
                 }
-                keep(right, &folder.join(&name))?;
                 fetched.downloaded.push(name);
             }
         }
