@@ -6,6 +6,19 @@
 //! a function of a seed, the epoch and the sample, so that a run can begin again at any batch, with any
 //! number of threads.
 //!
+//! ```
+//! use slimnet_data::{Augmentation, Loader, LoaderOptions, OpenOptions, Source};
+//!
+//! let splits = Source::parse("digits")?.open(&OpenOptions::default())?;
+//! let augmentation = Augmentation { crop: 1, ..Augmentation::default() };
+//! let options = LoaderOptions::training(64, 0, splits.preprocessing.clone(), augmentation);
+//! let loader = Loader::new(splits.train.clone(), options)?;
+//! for batch in loader.epoch(0, 0) {
+//!     assert_eq!(batch?.inputs()[0].shape, [64, 1, 8, 8]);
+//! }
+//! # Ok::<(), slimnet_data::DataError>(())
+//! ```
+//!
 //! This crate knows nothing of networks.
 
 mod augment;
