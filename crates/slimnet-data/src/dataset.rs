@@ -31,8 +31,8 @@ impl Array {
     /// An array of shape `[samples, …]` of `u8`, `i8`, wider integers, bool, `f16`, `bf16`, `f32` or `f64`.
     ///
     /// # Errors
-    /// If the tensor has no axis or another element type, if a number is not finite as `f32`, or an integer has no exact
-    /// `f32`: the error names the sample and the position.
+    /// If the tensor has no axis or another element type, if a number is not finite as `f32`, or an integer has no
+    /// exact `f32`: the error names the sample and the position.
     pub fn new(name: impl Into<String>, tensor: Tensor) -> Result<Self> {
         let name = name.into();
         let array = Self { name, storage: Storage::Tensor(tensor) };
@@ -172,14 +172,20 @@ fn extend<T: Scalar>(tensor: &Tensor, range: std::ops::Range<usize>, values: &mu
 fn find<T: Scalar>(tensor: &Tensor, wrong: impl Fn(T) -> bool) -> Option<(usize, Vec<usize>, T)> {
     let values = tensor.values::<T>().ok()?;
     let index = values.iter().position(|&value| wrong(value))?;
+    let mut position = position_of(index, tensor.shape());
+    let sample = position.remove(0);
+    Some((sample, position, values[index]))
+}
+
+/// Where in a shape an element lies, row-major.
+pub(crate) fn position_of(index: usize, shape: &[usize]) -> Vec<usize> {
     let mut rest = index;
-    let mut position = vec![0; tensor.rank()];
-    for (place, &length) in position.iter_mut().zip(tensor.shape()).rev() {
+    let mut position = vec![0; shape.len()];
+    for (place, &length) in position.iter_mut().zip(shape).rev() {
         *place = rest % length;
         rest /= length;
     }
-    let sample = position.remove(0);
-    Some((sample, position, values[index]))
+    position
 }
 
 /// What a network should say of each sample.
@@ -209,8 +215,8 @@ impl Dataset {
     /// A data set. The first input is the one that preprocessing and augmentation change.
     ///
     /// # Errors
-    /// If there is no input or no sample, if the numbers of samples differ, if there are 2^32 samples or more, or a label
-    /// is not in `0..classes`.
+    /// If there is no input or no sample, if the numbers of samples differ, if a sample has no elements, if there are
+    /// 2^32 samples or more, or a label is not in `0..classes`.
     pub fn new(inputs: Vec<Array>, target: Target) -> Result<Self> {
         let Some(first) = inputs.first() else { return Err(DataError::Empty("a data set without inputs".into())) };
         let expected = first.len();
@@ -231,6 +237,11 @@ impl Dataset {
         for array in inputs.iter().chain(extra) {
             if array.len() != expected {
                 return Err(DataError::Count { name: array.name().to_owned(), expected, found: array.len() });
+            }
+            // A small file can declare any number of samples that have nothing in them.
+            if let Some(found) = array.sample_shapes().into_iter().find(|shape| shape.contains(&0)) {
+                let expected = "samples with elements".into();
+                return Err(DataError::Shape { name: array.name().to_owned(), expected, found });
             }
         }
         if let Target::Classes { labels, classes } = &target {
@@ -325,6 +336,8 @@ mod tests {
             Err(DataError::Label { sample: 1, found: 3, .. })
         ));
         assert!(matches!(Dataset::new(vec![x()], labels(&[-1, 0], 3)), Err(DataError::Label { found: -1, .. })));
+        let hollow = array(vec![1 << 31, 0], vec![]).unwrap();
+        assert!(matches!(Dataset::new(vec![hollow], Target::None), Err(DataError::Shape { .. })));
         let y = Target::Array(array(vec![3], vec![0.; 3]).unwrap());
         assert!(matches!(Dataset::new(vec![x()], y), Err(DataError::Count { expected: 2, found: 3, .. })));
     }

@@ -57,7 +57,10 @@ pub enum DataError {
         found: String,
     },
     /// A file ends before all it declares, or goes on after it.
-    #[error("{}: expected {expected} bytes of data, found {found}; the file is damaged or of another format", .path.display())]
+    #[error(
+        "{}: expected {expected} bytes of data, found {found}; the file is damaged or of another format",
+        .path.display()
+    )]
     Length {
         /// The file.
         path: PathBuf,
@@ -91,7 +94,8 @@ pub enum DataError {
     },
     /// A label is not the index of a class.
     #[error(
-        "label of sample {sample} is {found}, expected 0 to {}; check --labels-offset and the network's output", classes - 1
+        "label of sample {sample} is {found}, expected 0 to {}; check --labels-offset and the network's output",
+        classes - 1
     )]
     Label {
         /// Index of the sample in its file or array.

@@ -91,8 +91,8 @@ fn is_jpeg(start: &[u8]) -> bool {
     start.starts_with(b"\xff\xd8\xff")
 }
 
-fn refuse(path: &Path, found: impl ToString) -> DataError {
-    DataError::format(path, "a whole PNG or JPEG image", found.to_string())
+fn refuse(path: &Path, found: impl Into<String>) -> DataError {
+    DataError::format(path, "a whole PNG or JPEG image", found)
 }
 
 fn checked(path: &Path, header: Header) -> Result<Header> {
@@ -112,11 +112,11 @@ fn header(path: &Path) -> Result<Header> {
     let mut reader = BufReader::new(file);
     let start = std::io::BufRead::fill_buf(&mut reader).map_err(DataError::io(path))?;
     if is_png(start) {
-        let reader = png::Decoder::new(reader).read_info().map_err(|error| refuse(path, error))?;
+        let reader = png::Decoder::new(reader).read_info().map_err(|error| refuse(path, error.to_string()))?;
         png_header(path, reader.info())
     } else if is_jpeg(start) {
         let mut decoder = JpegDecoder::new(reader);
-        decoder.decode_headers().map_err(|error| refuse(path, error))?;
+        decoder.decode_headers().map_err(|error| refuse(path, error.to_string()))?;
         jpeg_header(path, &decoder)
     } else {
         Err(refuse(path, "neither signature"))
@@ -143,21 +143,21 @@ fn decode(path: &Path) -> Result<(Vec<u8>, Header, usize)> {
     let (pixels, header, samples) = if is_png(&bytes) {
         let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), png::Limits { bytes: 8 * MOST_PIXELS });
         decoder.set_transformations(png::Transformations::normalize_to_color8());
-        let mut reader = decoder.read_info().map_err(|error| refuse(path, error))?;
+        let mut reader = decoder.read_info().map_err(|error| refuse(path, error.to_string()))?;
         let header = png_header(path, reader.info())?;
         let size = reader.output_buffer_size().ok_or_else(|| refuse(path, "an image too large"))?;
         let mut pixels = vec![0; size];
-        let frame = reader.next_frame(&mut pixels).map_err(|error| refuse(path, error))?;
+        let frame = reader.next_frame(&mut pixels).map_err(|error| refuse(path, error.to_string()))?;
         (pixels, header, frame.color_type.samples())
     } else if is_jpeg(&bytes) {
         // A first look, since the colours that come out are to be those that went in.
         let mut decoder = JpegDecoder::new(Cursor::new(&bytes));
-        decoder.decode_headers().map_err(|error| refuse(path, error))?;
+        decoder.decode_headers().map_err(|error| refuse(path, error.to_string()))?;
         let header = jpeg_header(path, &decoder)?;
         let colours = if header.gray { ColorSpace::Luma } else { ColorSpace::RGB };
         let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(colours);
         let pixels = JpegDecoder::new_with_options(Cursor::new(&bytes), options).decode();
-        (pixels.map_err(|error| refuse(path, error))?, header, if header.gray { 1 } else { 3 })
+        (pixels.map_err(|error| refuse(path, error.to_string()))?, header, if header.gray { 1 } else { 3 })
     } else {
         return Err(refuse(path, "neither signature"));
     };

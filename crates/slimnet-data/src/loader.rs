@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use slimnet_graph::zoo::random::Stream;
 
 use crate::augment::{self, Augmentation};
-use crate::dataset::{Array, Target};
+use crate::dataset::{Array, Target, position_of};
 use crate::error::{DataError, Result};
 use crate::preprocess::{Preprocessing, Scratch};
 use crate::split::{Split, permutation};
@@ -339,6 +339,16 @@ impl Work {
                         augmentation.apply(stream, [channels, height, width], &maker.preprocessed, out);
                     }
                     _ => options.preprocessing.apply(&maker.raw, &stored, &mut maker.scratch, out),
+                }
+                // The stored numbers are finite, but scaling can make too much of them.
+                if let Some(index) = out.iter().position(|value| !value.is_finite()) {
+                    let (name, position) = (array.name().to_owned(), position_of(index, shape));
+                    return Err(DataError::NotFinite {
+                        name,
+                        sample: sample as usize,
+                        position,
+                        value: out[index].into(),
+                    });
                 }
             }
         }

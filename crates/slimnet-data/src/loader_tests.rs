@@ -133,6 +133,16 @@ fn errors_of_a_thread_arrive() {
 }
 
 #[test]
+fn what_scaling_makes_infinite_is_named() {
+    let array = Array::new("x", Tensor::from_values(vec![2, 2], vec![1f32, 1.0, 1.0, 1e30]).unwrap()).unwrap();
+    let split = Split::whole(Dataset::new(vec![array], Target::None).unwrap());
+    let loader =
+        Loader::new(split, LoaderOptions::evaluation(2, Preprocessing::normalize(1e10, &[0.0], &[1.0]))).unwrap();
+    let error = loader.epoch(0, 0).next().unwrap().unwrap_err();
+    assert!(matches!(&error, DataError::NotFinite { sample: 1, position, .. } if position == &[1]), "{error}");
+}
+
+#[test]
 fn options_are_checked() {
     let with = |change: &dyn Fn(&mut LoaderOptions)| {
         let mut options = options(0);

@@ -29,8 +29,8 @@ pub enum Resize {
 }
 
 /// What is done to every sample of the first input: the layout, then for images resizing and a window cut from the
-/// centre, then `(x · scale − mean) / std` with a mean and a standard deviation for each channel (the first axis). It is
-/// written into the network's metadata under `slimnet.data.*`, so that every later command does the same.
+/// centre, then `(x · scale − mean) / std` with a mean and a standard deviation for each channel (the first axis). It
+/// is written into the network's metadata under `slimnet.data.*`, so that every later command does the same.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocessing {
     /// Factor before the mean is subtracted, such as 1/255.
@@ -213,14 +213,14 @@ impl Preprocessing {
             shape = vec![channels, height, width];
         }
         for list in [&self.mean, &self.std] {
-            if list.len() != 1 && Some(&list.len()) != shape.first() {
+            if list.is_empty() || list.len() != 1 && Some(&list.len()) != shape.first() {
                 return Err("as many channels as --mean and --std have numbers");
             }
         }
         Ok(shape)
     }
 
-    /// Does it to one sample. `out` has the length of the output shape, which [`Preprocessing::output_shape`] has found.
+    /// Does it to one sample. `out` has the length of the output shape, which [`Preprocessing::output_shape`] finds.
     pub(crate) fn apply(&self, values: &[f32], shape: &[usize], scratch: &mut Scratch, out: &mut [f32]) {
         let mut values = values;
         let Scratch { moved, rows, resized: image_resized } = scratch;

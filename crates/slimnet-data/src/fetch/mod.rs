@@ -55,7 +55,10 @@ pub enum FetchError {
         found: String,
     },
     /// Every mirror has failed.
-    #[error("{file} could not be fetched from any of its mirrors; see that the network is there, or give another mirror:{}", list(.attempts))]
+    #[error(
+        "{file} could not be fetched from any mirror; see that the network is there, or give another mirror:{}",
+        list(.attempts)
+    )]
     AllFailed {
         /// File of the data set.
         file: String,
@@ -120,8 +123,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     SETS.iter().map(|set| set.name)
 }
 
-/// Downloads the files of a data set into a folder of its name, as [`crate::Source`] looks for them in `data_dir`. Files
-/// that are right already are kept, others are replaced.
+/// Downloads the files of a data set into a folder of its name, as [`crate::Source`] looks for them in `data_dir`.
+/// Files that are right already are kept, others are replaced.
 ///
 /// # Errors
 /// If there is no such data set, a file cannot be written, or no mirror has the right files. Files that have come whole
@@ -163,12 +166,12 @@ fn fetch_set(
                     check(url, file, found.unwrap_or_else(|error| error.to_string()))?;
                     Ok(received)
                 })?;
+                keep(right, &folder.join(&name))?;
                 // A file without `.gz` beside it would be read first, and it is not right.
                 let stale = folder.join(file.name);
                 if stale.is_file() {
                     std::fs::remove_file(&stale).map_err(io_error(&stale))?;
                 }
-                keep(right, &folder.join(&name))?;
                 fetched.downloaded.push(name);
             }
         }
@@ -217,8 +220,8 @@ fn download(
     let http = |message: String| FetchError::Http { url: url.to_owned(), message };
     let agent = ureq::Agent::config_builder()
         .timeout_connect(Some(Duration::from_secs(20)))
-        .timeout_recv_response(Some(Duration::from_secs(60)))
-        .timeout_recv_body(Some(Duration::from_secs(3600)))
+        .timeout_recv_response(Some(Duration::from_mins(1)))
+        .timeout_recv_body(Some(Duration::from_hours(1)))
         .build()
         .new_agent();
     let response = agent.get(url).call().map_err(|error| http(error.to_string()))?;

@@ -87,7 +87,9 @@ fn the_first_good_mirror_serves() {
         // Nothing is asked for twice.
         assert_eq!(run(Package::Gzip, folder.path(), &[]).unwrap().kept, ["digits.bin.gz"]);
         std::fs::write(folder.path().join("set/digits.bin.gz"), b"damaged").unwrap();
+        std::fs::write(folder.path().join("set/digits.bin"), b"old").unwrap();
         assert_eq!(run(Package::Gzip, folder.path(), &[url("good")]).unwrap().downloaded.len(), 1);
+        assert_eq!(names_in(folder.path()), ["digits.bin.gz"]);
     }
     let folder = tempfile::tempdir().unwrap();
     let mirrors: Vec<String> = bad.iter().map(|name| url(name)).collect();

@@ -24,18 +24,15 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn open(path: &Path) -> Result<Self> {
+        let length = regular_file(path)?;
         let file = File::open(path).map_err(DataError::io(path))?;
-        let metadata = file.metadata().map_err(DataError::io(path))?;
-        if !metadata.is_file() {
-            return Err(DataError::format(path, "a regular file", "something else"));
-        }
         let mut reader = BufReader::new(file);
         let start = std::io::BufRead::fill_buf(&mut reader).map_err(DataError::io(path))?;
         let compressed = start.starts_with(&[0x1f, 0x8b]);
         let (reader, most): (Box<dyn Read>, _) = if compressed {
-            (Box::new(MultiGzDecoder::new(reader)), metadata.len().saturating_mul(MOST_EXPANSION))
+            (Box::new(MultiGzDecoder::new(reader)), length.saturating_mul(MOST_EXPANSION))
         } else {
-            (Box::new(reader), metadata.len())
+            (Box::new(reader), length)
         };
         Ok(Self { path: path.to_owned(), reader, most, compressed })
     }
@@ -71,6 +68,16 @@ impl Contents {
             return Err(DataError::format(&self.path, expected, "more"));
         }
         Ok(bytes)
+    }
+}
+
+/// Length of a regular file. Looked at before opening: to open a pipe may wait for ever.
+pub(super) fn regular_file(path: &Path) -> Result<u64> {
+    let metadata = std::fs::metadata(path).map_err(DataError::io(path))?;
+    if metadata.is_file() {
+        Ok(metadata.len())
+    } else {
+        Err(DataError::format(path, "a regular file", "something else"))
     }
 }
 

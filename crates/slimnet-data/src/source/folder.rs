@@ -65,7 +65,7 @@ fn read(folder: &Path, class_names: &[String], channels: Option<usize>) -> Resul
             .map_err(|_| DataError::format(&class_folder, "a class that there is to train on too", "another"))?;
         for file in entries(&class_folder)? {
             let extension = file.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
-            if !matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
+            if !file.is_file() || !matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
                 return Err(DataError::format(
                     &file,
                     "nothing but .png, .jpg and .jpeg files in the folder of a class",

@@ -158,7 +158,7 @@ pub(super) mod tests {
 
     pub(in crate::source) fn file(code: u8, shape: &[u32], data: &[u8]) -> Vec<u8> {
         let mut file = vec![0, 0, code, shape.len() as u8];
-        shape.iter().for_each(|length| file.extend_from_slice(&length.to_be_bytes()));
+        file.extend(shape.iter().flat_map(|length| length.to_be_bytes()));
         file.extend_from_slice(data);
         file
     }

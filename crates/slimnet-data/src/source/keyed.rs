@@ -9,7 +9,7 @@ use bytes::Bytes;
 use safetensors::{Dtype, SafeTensors};
 use slimnet_graph::{ElementType, Tensor};
 
-use super::contents::{Contents, MOST_EXPANSION};
+use super::contents::{Contents, MOST_EXPANSION, regular_file};
 use super::npy;
 use super::parts::{Parts, Raw, RawTarget, target};
 use crate::dataset::Array;
@@ -18,6 +18,7 @@ use crate::preprocess::Preprocessing;
 
 pub(super) fn open_npz(path: &Path) -> Result<Parts> {
     let refuse = |error: zip::result::ZipError| DataError::format(path, "an .npz file of numpy", error.to_string());
+    regular_file(path)?;
     let file = File::open(path).map_err(DataError::io(path))?;
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(refuse)?;
     let mut arrays = BTreeMap::new();

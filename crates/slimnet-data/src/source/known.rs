@@ -135,7 +135,7 @@ fn cifar_part(files: &[PathBuf]) -> Result<Raw> {
     for file in files {
         let contents = Contents::open(file)?.rest()?;
         // Each file by itself, so that the error names it.
-        if contents.len() % 3073 != 0 || contents.is_empty() {
+        if !contents.len().is_multiple_of(3073) || contents.is_empty() {
             let found = format!("{} bytes", contents.len());
             return Err(DataError::format(file, "records of 3073 bytes (CIFAR-10, binary version)", found));
         }

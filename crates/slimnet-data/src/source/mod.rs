@@ -61,8 +61,8 @@ pub fn default_data_dir() -> PathBuf {
 ///   `label(s)` or `target(s)` is what to learn, classes if it is one integer a sample; every other is an input.
 /// * Raw records, see [`RECORDS_SYNTAX`].
 ///
-/// `?split=FILE` after the path of a source of one part gives each sample's part, as `train`, `validation` or `test`, one
-/// a line.
+/// `?split=FILE` after the path of a source of one part gives each sample's part, as `train`, `validation` or `test`,
+/// one a line.
 #[derive(Debug, Clone)]
 pub struct Source {
     name: String,
@@ -86,7 +86,7 @@ impl Source {
             Kind::Known(known)
         } else if let Some(rest) = text.strip_prefix("records:") {
             let (path, query) = split_query(rest)?;
-            Kind::Records(records::Records::parse(path, query)?)
+            Kind::Records(records::Records::parse(path, &query)?)
         } else {
             let (path, query) = split_query(text)?;
             if !path.exists() {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use slimnet_graph::Tensor;
 
 use super::OpenOptions;
+use super::contents::Contents;
 use crate::dataset::{Array, Dataset, Target};
 use crate::error::{DataError, Result};
 use crate::preprocess::Preprocessing;
@@ -93,15 +94,14 @@ impl Parts {
             let (rest, held) = train.hold_out(what, options.split_seed)?;
             (train, test) = (rest, Some(held));
         }
-        let validation = match validation {
-            Some(validation) => validation,
-            None => {
-                let what = options.validation.unwrap_or(HoldOut::default_of(train.len()));
-                // Another seed than the test samples': else the same draws would choose both.
-                let (rest, held) = train.hold_out(what, options.split_seed ^ 1 << 63)?;
-                train = rest;
-                held
-            }
+        let validation = if let Some(validation) = validation {
+            validation
+        } else {
+            let what = options.validation.unwrap_or(HoldOut::default_of(train.len()));
+            // Another seed than the test samples': else the same draws would choose both.
+            let (rest, held) = train.hold_out(what, options.split_seed ^ 1 << 63)?;
+            train = rest;
+            held
         };
         let preprocessing = Preprocessing { labels_offset: options.labels_offset, ..self.preprocessing };
         Ok(Splits { name: name.to_owned(), train, validation, test, class_names: self.class_names, preprocessing })
@@ -140,7 +140,8 @@ fn fits(train: &Dataset, other: &Dataset) -> Result<()> {
 
 /// Reads a file with one word a sample: `train`, `validation` or `test`.
 fn roles(path: &Path, all: &Split) -> Result<[Split; 3]> {
-    let text = std::fs::read_to_string(path).map_err(DataError::io(path))?;
+    let text = String::from_utf8(Contents::open(path)?.rest()?)
+        .map_err(|_| DataError::format(path, "a text file", "bytes that are no UTF-8"))?;
     let mut samples = [Vec::new(), Vec::new(), Vec::new()];
     let mut count = 0;
     for (line, word) in text.lines().enumerate() {
@@ -176,7 +177,7 @@ pub(super) fn target(name: &str, tensor: Tensor) -> Result<RawTarget> {
     // Also refuses what no `f32` holds, of which none is a class; and types without numbers.
     let array = Array::new(name, tensor)?;
     let mut value = Vec::new();
-    let labels = (0..array.len()).map(|sample| array.read(sample, &mut value).map(|_| value[0] as i64).unwrap_or(-1));
+    let labels = (0..array.len()).map(|sample| array.read(sample, &mut value).map_or(-1, |_| value[0] as i64));
     Ok(RawTarget::Labels(labels.collect()))
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn parse(train: PathBuf, query: Query) -> Result<Self> {
+    pub(super) fn parse(train: PathBuf, query: &Query) -> Result<Self> {
         query.only(&["shape", "type", "label", "skip", "test", "split"])?;
         let wrong = |key: &str, expected: &str| DataError::option(key, query.get(key).unwrap_or("nothing"), expected);
         let shape: Option<Vec<usize>> =
@@ -95,7 +95,7 @@ impl Layout {
         let data_at = self.skip.checked_add(label).ok_or_else(too_large)?;
         let length = data_at.checked_add(elements).filter(|&length| length > 0).ok_or_else(too_large)?;
         let count = records.len() / length;
-        if records.len() % length != 0 {
+        if !records.len().is_multiple_of(length) {
             let expected = format!("records of {length} bytes");
             return Err(DataError::format(
                 path,
