@@ -9,6 +9,7 @@
 //! ([`slimnet_graph::ops::Gradient`]). What no family knows is computed by the reference evaluator ([`reference`]), which
 //! is slow but knows every operator; gradients have no such refuge.
 
+mod broadcast;
 pub mod call;
 mod convolution;
 mod elementwise;

@@ -1,0 +1,121 @@
+//! Elementwise kernels against the reference evaluator and finite differences.
+
+use slimnet_engine::kernels::testing::{compare_forward, compare_gradient};
+use slimnet_graph::Op;
+use slimnet_graph::ops::elementwise::{
+    Binary, Celu, Clip, Elu, Gelu, GeluApproximation, HardSigmoid, LeakyRelu, Selu, Shrink, Swish, ThresholdedRelu,
+    Unary, Variadic, Where,
+};
+use slimnet_graph::tensor::Tensor;
+use slimnet_graph::zoo::random::Stream;
+
+/// Numbers in a range, none within 0.01 of a multiple of a half: kinks lie there.
+fn numbers(shape: &[usize], low: f64, high: f64, stream: u64) -> Tensor {
+    let count: usize = shape.iter().product();
+    let number = |index: u64| {
+        let x = low + (high - low) * Stream::new(9, stream).uniform(index);
+        let nearest = (2.0 * x).round() / 2.0;
+        if (x - nearest).abs() < 0.01 { nearest + 0.02 } else { x }
+    };
+    Tensor::from_values(shape.to_vec(), (0..count as u64).map(|index| number(index) as f32).collect()).unwrap()
+}
+
+fn check(op: &Op, inputs: &[Option<Tensor>], wanted: &[usize]) {
+    let forward = compare_forward(op, inputs, 1, |_| false).unwrap();
+    assert!(forward < 2e-6, "{op:?}: {forward}");
+    if !wanted.is_empty() {
+        let gradient = compare_gradient(op, inputs, 1, wanted, |_| false).unwrap();
+        assert!(gradient < 1e-4, "gradient of {op:?}: {gradient}");
+    }
+}
+
+#[test]
+fn functions_of_one_number() {
+    for kind in Unary::ALL {
+        let (low, high) = match kind {
+            Unary::BitwiseNot | Unary::Not | Unary::IsNaN | Unary::Identity => continue,
+            Unary::Acos | Unary::Asin | Unary::Atanh => (-0.95, 0.95),
+            Unary::Acosh => (1.1, 4.0),
+            Unary::Log | Unary::Sqrt | Unary::Reciprocal => (0.3, 4.0),
+            Unary::Tan => (-1.2, 1.2),
+            _ => (-4.0, 4.0),
+        };
+        let flat = matches!(kind, Unary::Ceil | Unary::Floor | Unary::Round | Unary::Sign);
+        check(&Op::Unary(*kind), &[Some(numbers(&[3, 11], low, high, 1))], if flat { &[] } else { &[0] });
+    }
+    let ops = [
+        Op::LeakyRelu(LeakyRelu { alpha: 0.1 }),
+        Op::Elu(Elu { alpha: 1.5 }),
+        Op::Selu(Selu { alpha: 1.6, gamma: 1.05 }),
+        Op::Celu(Celu { alpha: 1.5 }),
+        Op::HardSigmoid(HardSigmoid { alpha: 0.2, beta: 0.5 }),
+        Op::ThresholdedRelu(ThresholdedRelu { alpha: 1.0 }),
+        Op::Gelu(Gelu { approximate: GeluApproximation::None }),
+        Op::Gelu(Gelu { approximate: GeluApproximation::Tanh }),
+        Op::Swish(Swish { alpha: 1.5 }),
+        Op::Shrink(Shrink { bias: 0.25, lambd: 0.5 }),
+    ];
+    for op in ops {
+        check(&op, &[Some(numbers(&[40], -4.0, 4.0, 2))], &[0]);
+    }
+    let x = || Some(numbers(&[40], -4.0, 4.0, 3));
+    let limit = |value: f32| Some(Tensor::scalar(value));
+    check(&Op::Clip(Clip {}), &[x(), limit(0.0), limit(1.5)], &[0]);
+    check(&Op::Clip(Clip {}), &[x(), None, limit(1.5)], &[0]);
+    check(&Op::Clip(Clip {}), &[x()], &[0]);
+}
+
+#[test]
+fn nothing_that_is_no_number_is_lost() {
+    let x = Some(Tensor::vector(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, 1e38]));
+    for kind in [Unary::Relu, Unary::HardSwish, Unary::Sign, Unary::Sigmoid, Unary::Tanh, Unary::Erf, Unary::Softplus] {
+        check(&Op::Unary(kind), &[x.clone()], &[]);
+    }
+    check(&Op::Clip(Clip {}), &[x.clone(), Some(Tensor::scalar(0f32)), Some(Tensor::scalar(6f32))], &[]);
+    for kind in [Variadic::Max, Variadic::Min] {
+        check(&Op::Variadic(kind), &[x.clone(), Some(Tensor::scalar(0f32))], &[]);
+    }
+}
+
+#[test]
+fn functions_of_two_numbers_broadcast() {
+    let shapes: &[(&[usize], &[usize])] = &[
+        (&[2, 3, 4], &[2, 3, 4]),
+        (&[2, 3, 4], &[4]),
+        (&[2, 3, 2, 2], &[3, 1, 1]),
+        (&[3, 1], &[1, 4]),
+        (&[], &[2, 3]),
+        (&[1], &[]),
+        (&[2, 1, 3], &[4, 1]),
+        (&[0, 3], &[3]),
+        (&[5, 1, 2], &[5, 3, 2]),
+    ];
+    for kind in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Pow, Binary::PRelu] {
+        for (a, b) in shapes {
+            // PRelu's slope must be of a shape that broadcasts to x.
+            if kind == Binary::PRelu && a.len() < b.len() || kind == Binary::PRelu && a.contains(&1) {
+                continue;
+            }
+            let (low, high) = if kind == Binary::PRelu { (-3.0, 3.0) } else { (0.3, 3.0) };
+            check(&Op::Binary(kind), &[Some(numbers(a, low, high, 1)), Some(numbers(b, 0.3, 3.0, 2))], &[0, 1]);
+        }
+    }
+}
+
+#[test]
+fn functions_of_many_numbers() {
+    for kind in Variadic::ALL {
+        let shapes: [&[usize]; 3] = [&[2, 3], &[3], &[2, 1]];
+        let inputs = shapes.iter().enumerate();
+        let inputs: Vec<_> = inputs.map(|(i, shape)| Some(numbers(shape, -3.0, 3.0, i as u64))).collect();
+        check(&Op::Variadic(*kind), &inputs, &[0, 1, 2]);
+        check(&Op::Variadic(*kind), &inputs[..1], &[0]);
+    }
+    let condition =
+        Some(Tensor::from_f64s(slimnet_graph::tensor::ElementType::Bool, vec![2, 1], vec![1.0, 0.0]).unwrap());
+    check(
+        &Op::Where(Where {}),
+        &[condition, Some(numbers(&[3], -1.0, 1.0, 1)), Some(numbers(&[2, 3], -1.0, 1.0, 2))],
+        &[1, 2],
+    );
+}
