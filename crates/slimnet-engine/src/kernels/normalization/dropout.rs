@@ -1,0 +1,134 @@
+//! `Dropout`.
+
+use slimnet_graph::ops::Gradient;
+
+use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
+
+/// Which part of the elements is dropped; `None` if nothing is: not in training, or a ratio of 0.
+fn ratio(node: &NodeType<'_>, inputs: usize) -> Option<Option<f32>> {
+    let constant = |slot: usize| node.input(slot).filter(|_| inputs > slot).map(|input| input.constant.as_ref());
+    let first = |slot: usize, default: f64| match constant(slot) {
+        None => Some(default),
+        Some(data) => data?.to_f64s().ok()?.first().copied(),
+    };
+    let training = first(2, 0.0)? != 0.0;
+    let ratio = first(1, 0.5)? as f32;
+    Some((training && ratio > 0.0).then_some(ratio))
+}
+
+/// Nothing is dropped.
+#[derive(Debug)]
+struct Pass {
+    from: usize,
+}
+
+impl Kernel for Pass {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
+        // Only the mask: all true.
+        if call.has_output(1) {
+            call.output_bytes(1).fill(1);
+        }
+        Ok(())
+    }
+
+    fn alias(&self, output: usize) -> Option<usize> {
+        (output == 0).then_some(self.from)
+    }
+
+    fn reads(&self, _input: usize) -> bool {
+        false
+    }
+}
+
+/// Elements are dropped at random, the others scaled so that the mean stays.
+#[derive(Debug)]
+struct Drop {
+    ratio: f32,
+}
+
+pub(super) fn prepare(node: &NodeType<'_>) -> Prepared {
+    match ratio(node, node.inputs.len())? {
+        None => Some(Box::new(Pass { from: 0 })),
+        Some(ratio) => node.input(0).filter(|x| x.is_f32()).map(|_| Box::new(Drop { ratio }) as Box<dyn Kernel>),
+    }
+}
+
+/// The factor on what is kept; with everything dropped there is nothing to scale.
+fn scale(ratio: f32) -> f32 {
+    if ratio >= 1.0 { 0.0 } else { 1.0 / (1.0 - ratio) }
+}
+
+impl Kernel for Drop {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
+        let stream = call.context().stream();
+        let (x, y) = (call.input::<f32>(0), call.output::<f32>(0));
+        let mask = if call.has_output(1) { call.output_bytes(1) } else { &mut [] };
+        let scale = scale(self.ratio);
+        // 32 random bits an element, two from each number.
+        let least = (f64::from(self.ratio) * 2f64.powi(32)) as u64;
+        let kept = |index: usize| {
+            let bits = stream.bits(index as u64 / 2);
+            (if index % 2 == 0 { bits >> 32 } else { bits & 0xFFFF_FFFF }) >= least
+        };
+        if mask.is_empty() {
+            crate::kernels::parallel::each_chunk(y, |range, y| {
+                for (y, index) in y.iter_mut().zip(range) {
+                    *y = if kept(index) { x[index] * scale } else { 0.0 };
+                }
+            });
+        } else {
+            use rayon::prelude::*;
+            const PART: usize = 16 * 1024;
+            y.par_chunks_mut(PART).zip(mask.par_chunks_mut(PART)).enumerate().for_each(|(part, (y, mask))| {
+                for (index, (y, mask)) in y.iter_mut().zip(mask).enumerate() {
+                    let index = part * PART + index;
+                    *mask = u8::from(kept(index));
+                    *y = if *mask == 1 { x[index] * scale } else { 0.0 };
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn reads(&self, input: usize) -> bool {
+        input == 0
+    }
+}
+
+/// The gradient: through what was kept.
+#[derive(Debug)]
+struct Backward {
+    scale: f32,
+    mask: usize,
+    gradient: usize,
+}
+
+pub(super) fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
+    let slot = gradient.gradient_slot(0);
+    node.input(slot).filter(|dy| dy.is_f32())?;
+    match ratio(node, gradient.inputs)? {
+        None => Some(Box::new(Pass { from: slot })),
+        Some(ratio) => {
+            let mask = gradient.output_slot(1);
+            (gradient.outputs > 1 && node.input(mask).is_some())
+                .then(|| Box::new(Backward { scale: scale(ratio), mask, gradient: slot }) as Box<dyn Kernel>)
+        }
+    }
+}
+
+impl Kernel for Backward {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
+        let mask = call.input_bytes(self.mask);
+        let (dy, dx) = (call.input::<f32>(self.gradient), call.output::<f32>(0));
+        crate::kernels::parallel::each_chunk(dx, |range, dx| {
+            let (mask, dy) = (&mask[range.clone()], &dy[range]);
+            let factor = |mask: u8| if mask == 1 { self.scale } else { 0.0 };
+            dx.iter_mut().zip(mask.iter().zip(dy)).for_each(|(dx, (&mask, dy))| *dx = factor(mask) * dy);
+        });
+        Ok(())
+    }
+
+    fn reads(&self, input: usize) -> bool {
+        input == self.mask || input == self.gradient
+    }
+}

@@ -1,0 +1,31 @@
+//! Normalisations and dropout.
+
+mod batch;
+mod dropout;
+mod layer;
+
+use slimnet_graph::Op;
+use slimnet_graph::ops::Gradient;
+
+use super::{Family, NodeType, Prepared};
+
+/// The family.
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient };
+
+fn prepare(node: &NodeType<'_>) -> Prepared {
+    match node.op {
+        Op::Dropout(_) => dropout::prepare(node),
+        _ if !node.all_f32() => None,
+        Op::BatchNormalization(op) => batch::prepare(op, node),
+        op => layer::prepare(op, node),
+    }
+}
+
+fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
+    match &gradient.of {
+        Op::Dropout(_) => dropout::prepare_gradient(gradient, node),
+        _ if !node.all_f32() => None,
+        Op::BatchNormalization(op) => batch::prepare_gradient(op, gradient, node),
+        op => layer::prepare_gradient(op, gradient, node),
+    }
+}

@@ -1,0 +1,143 @@
+//! Normalisations and dropout against the reference evaluator and finite differences.
+
+use slimnet_engine::kernels::testing::{compare_forward, compare_gradient, run};
+use slimnet_engine::kernels::{Context, ValueType};
+use slimnet_graph::Op;
+use slimnet_graph::ops::Gradient;
+use slimnet_graph::ops::normalization::{
+    BatchNormalization, Dropout, GroupNormalization, InstanceNormalization, LayerNormalization, RmsNormalization,
+};
+use slimnet_graph::tensor::{ElementType, Tensor};
+use slimnet_graph::zoo::random::{Distribution, Stream, tensor};
+
+fn random(shape: &[usize], mean: f64, deviation: f64, stream: u64) -> Option<Tensor> {
+    let normal = Distribution::Normal { mean, deviation };
+    Some(tensor(ElementType::F32, shape.to_vec(), Stream::new(5, stream), normal).unwrap())
+}
+
+fn check(op: impl Into<Op>, inputs: &[Option<Tensor>], outputs: usize, wanted: &[usize]) {
+    let op = op.into();
+    let forward = compare_forward(&op, inputs, outputs, |_| false).unwrap();
+    assert!(forward < 1e-5, "{op:?}: {forward}");
+    if !wanted.is_empty() {
+        let gradient = compare_gradient(&op, inputs, outputs, wanted, |_| false).unwrap();
+        assert!(gradient < 1e-3, "gradient of {op:?}: {gradient}");
+    }
+}
+
+fn channels(count: usize) -> [Option<Tensor>; 4] {
+    let variance = Distribution::Uniform { low: 0.5, high: 2.0 };
+    let variance = tensor(ElementType::F32, vec![count], Stream::new(8, 0), variance).unwrap();
+    [random(&[count], 1.0, 0.3, 2), random(&[count], 0.0, 1.0, 3), random(&[count], 0.0, 1.0, 4), Some(variance)]
+}
+
+fn batch(x: Option<Tensor>, count: usize) -> Vec<Option<Tensor>> {
+    std::iter::once(x).chain(channels(count)).collect()
+}
+
+#[test]
+fn batch_normalization() {
+    for shape in [&[4, 3][..], &[2, 3, 5], &[2, 3, 3, 7], &[3, 2, 5, 7]] {
+        let inputs = batch(random(shape, 0.5, 2.0, 1), shape[1]);
+        check(BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: false }, &inputs, 1, &[0, 1, 2]);
+        let training = BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: true };
+        check(training.clone(), &inputs, 5, &[]);
+        // The statistics are no part of the loss: their gradients are left out.
+        let op = Op::from(training);
+        let forward = slimnet_engine::kernels::testing::reference(&op, &inputs, 5);
+        let dy = random(shape, 0.0, 1.0, 7);
+        let mut all = inputs.clone();
+        all.extend(forward.into_iter().map(Some));
+        all.extend([dy.clone(), None, None, None, None]);
+        let types: Vec<_> = [0, 1, 2]
+            .iter()
+            .map(|&slot| Some(ValueType::new(ElementType::F32, inputs[slot].as_ref().unwrap().shape().to_vec())))
+            .chain([None, None])
+            .collect();
+        let gradient = Op::Gradient(Box::new(Gradient { of: op.clone(), inputs: 5, outputs: 5 }));
+        let found = run(&gradient, &all, &types, |_| false, Context::default()).unwrap();
+        let weights = dy.unwrap().to_f64s().unwrap();
+        let scalar = |slot: usize, element: usize, step: f64| {
+            let mut doubles: Vec<_> = inputs
+                .iter()
+                .map(|input| input.as_ref().unwrap())
+                .map(|input| (input.shape().to_vec(), input.to_f64s().unwrap()))
+                .collect();
+            doubles[slot].1[element] += step;
+            let doubles: Vec<_> =
+                doubles.into_iter().map(|(shape, values)| Some(Tensor::from_values(shape, values).unwrap())).collect();
+            let y = slimnet_engine::kernels::testing::reference(&op, &doubles, 1)[0].to_f64s().unwrap();
+            y.iter().zip(&weights).map(|(y, weight)| y * weight).sum::<f64>()
+        };
+        for slot in 0..3 {
+            let found = found[slot].as_ref().unwrap().to_f64s().unwrap();
+            for (element, found) in found.iter().enumerate() {
+                let expected = (scalar(slot, element, 1e-4) - scalar(slot, element, -1e-4)) / 2e-4;
+                assert!(
+                    (found - expected).abs() < 1e-3 * expected.abs().max(1.0),
+                    "{shape:?} {slot} {element}: {found} {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn variance_survives_a_large_mean() {
+    let inputs = batch(random(&[8, 2, 40], 1000.0, 1.0, 1), 2);
+    let op = Op::from(BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: true });
+    assert!(compare_forward(&op, &inputs, 5, |_| false).unwrap() < 1e-3);
+}
+
+#[test]
+fn normalisation_of_groups() {
+    let inputs = |places: &[usize]| {
+        vec![random(&[2, 4, 3, 2], 0.5, 2.0, 1), random(places, 1.0, 0.3, 2), random(places, 0.0, 1.0, 3)]
+    };
+    for axis in [-1, 2] {
+        let places: &[usize] = if axis == -1 { &[2] } else { &[3, 2] };
+        check(LayerNormalization { axis, epsilon: 1e-5, stash_type: 1 }, &inputs(places), 1, &[0, 1, 2]);
+        check(LayerNormalization { axis, epsilon: 1e-5, stash_type: 1 }, &inputs(places)[..2], 1, &[0, 1]);
+        check(RmsNormalization { axis, epsilon: 1e-5, stash_type: 1 }, &inputs(places)[..2], 1, &[0, 1]);
+    }
+    check(InstanceNormalization { epsilon: 1e-5 }, &inputs(&[4]), 1, &[0, 1, 2]);
+    check(GroupNormalization { epsilon: 1e-5, num_groups: 2, stash_type: 1 }, &inputs(&[4]), 1, &[0, 1, 2]);
+    let op = Op::from(LayerNormalization { axis: -1, epsilon: 1e-5, stash_type: 1 });
+    assert!(compare_gradient(&op, &inputs(&[2]), 1, &[0, 1, 2], |_| false).is_ok(), "there is a gradient");
+}
+
+#[test]
+fn dropout_keeps_the_mean_and_passes_what_it_kept() {
+    let x = Some(Tensor::from_values(vec![50_000], vec![1f32; 50_000]).unwrap());
+    let op = Op::from(Dropout { seed: None });
+    let dropped = |ratio: f32, training: bool, step: u64| {
+        let flag = Tensor::from_f64s(ElementType::Bool, vec![], vec![f64::from(u8::from(training))]).unwrap();
+        let inputs = [x.clone(), Some(Tensor::scalar(ratio)), Some(flag)];
+        let types = [
+            Some(ValueType::new(ElementType::F32, vec![50_000])),
+            Some(ValueType::new(ElementType::Bool, vec![50_000])),
+        ];
+        let context = Context { seed: 1, step, node: 7 };
+        let outputs = run(&op, &inputs, &types, |slot| slot > 0, context).unwrap();
+        let y = outputs[0].clone().unwrap();
+        let mut all: Vec<_> = inputs.to_vec();
+        all.extend(outputs);
+        all.extend([x.clone(), None]);
+        let gradient = Op::Gradient(Box::new(Gradient { of: op.clone(), inputs: 3, outputs: 2 }));
+        let dx = run(&gradient, &all, &[types[0].clone(), None, None], |slot| slot == 1 || slot == 2, context).unwrap();
+        // With an input and a gradient of one everywhere both are the mask, scaled.
+        assert_eq!(dx[0].as_ref(), Some(&y));
+        y.values::<f32>().unwrap().to_vec()
+    };
+    assert!(dropped(0.3, false, 0).iter().all(|&y| y == 1.0));
+    assert!(dropped(0.0, true, 0).iter().all(|&y| y == 1.0));
+    assert!(dropped(1.0, true, 0).iter().all(|&y| y == 0.0));
+    for ratio in [0.1f32, 0.5, 0.9] {
+        let y = dropped(ratio, true, 0);
+        let kept = y.iter().filter(|&&y| y != 0.0).count() as f64 / 50_000.0;
+        assert!((kept - f64::from(1.0 - ratio)).abs() < 0.01, "{ratio}: {kept}");
+        assert!(y.iter().all(|&y| y == 0.0 || (y - 1.0 / (1.0 - ratio)).abs() < 1e-5));
+        assert_eq!(y, dropped(ratio, true, 0));
+        assert_ne!(y, dropped(ratio, true, 1));
+    }
+}
