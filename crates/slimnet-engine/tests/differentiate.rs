@@ -84,7 +84,7 @@ fn a_value_that_is_read_twice_gets_the_sum() {
 #[test]
 fn networks_agree_with_finite_differences() {
     for name in ["lenet-300-100", "lenet-5", "resnet8", "ds-cnn", "mobilenet-v1", "transformer-encoder"] {
-        let options = ZooOptions { width: (name != "lenet-5").then_some(0.25), ..ZooOptions::default() };
+        let options = ZooOptions::default();
         let mut graph = build(name, &options).unwrap();
         let (loss, pairs) = with_gradients(&mut graph);
         let mut plan = plan(&graph, &pairs, loss);

@@ -24,6 +24,7 @@ mod reduction;
 mod reference;
 pub mod testing;
 mod vision;
+mod window;
 
 use std::fmt;
 
