@@ -3,11 +3,14 @@
 //! Knows nothing of techniques and of where data comes from.
 
 pub mod differentiate;
+pub mod job;
 pub mod kernels;
+pub mod optimize;
 pub mod plan;
 pub mod threads;
 pub mod train;
 
 pub use differentiate::differentiate;
+pub use job::{Job, JobOptions};
 pub use plan::{Plan, PlanOptions};
 pub use threads::Threads;

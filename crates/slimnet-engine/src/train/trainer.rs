@@ -1,0 +1,382 @@
+//! Training: steps over batches.
+
+use std::collections::BTreeMap;
+
+use slimnet_graph::graph::ValueId;
+use slimnet_graph::tensor::{Tensor, TensorError};
+
+use super::batch::{Batch, Source, SourceError};
+use super::evaluate::batch_lengths;
+use crate::differentiate::{DifferentiateError, differentiate};
+use crate::job::Job;
+use crate::kernels::Context;
+use crate::optimize::{Optimizer, Rule, Schedule, norm};
+use crate::plan::{Memory, Plan, PlanError, PlanOptions, RunError};
+use crate::threads::Threads;
+
+/// Why training cannot begin or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The network has no gradient.
+    #[error(transparent)]
+    Differentiate(#[from] DifferentiateError),
+    /// The job cannot be run at this size.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The job refused a batch.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A tensor that cannot be made.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// A batch could not be had.
+    #[error("{0}")]
+    Source(SourceError),
+    /// A batch has no data for an input.
+    #[error("the data has nothing for the input {input:?} of the network or its loss; it has {found}")]
+    Missing {
+        /// The input.
+        input: String,
+        /// What there is.
+        found: String,
+    },
+    /// No parameter has an influence on the loss.
+    #[error("the loss depends on no parameter that can be trained")]
+    NoGradient,
+    /// The loss is not finite.
+    #[error(
+        "the loss is not finite at step {step}: {value:?}, computed by {node}, was the first that is not; try a lower rate or --clip"
+    )]
+    NotFinite {
+        /// The step.
+        step: u64,
+        /// The node that first computed something not finite.
+        node: String,
+        /// The value.
+        value: String,
+    },
+    /// A saved state of another network or other options.
+    #[error("the saved state does not fit: {0}")]
+    Restore(String),
+}
+
+/// How a network is trained.
+#[derive(Debug, Clone)]
+pub struct TrainOptions {
+    /// How often every sample is seen.
+    pub epochs: u64,
+    /// Samples a step.
+    pub batch: usize,
+    /// Seed of dropout and other random choices of nodes.
+    pub seed: u64,
+    /// How parameters are moved.
+    pub rule: Rule,
+    /// Highest rate.
+    pub rate: f32,
+    /// How the rate changes.
+    pub schedule: Schedule,
+    /// Epochs in which the rate rises from 0.
+    pub warm_up: f64,
+    /// Decay of weights (parameters of two axes or more).
+    pub weight_decay: f32,
+    /// Longest gradient; longer ones are shortened to it.
+    pub clip: Option<f32>,
+    /// What stays of a running mean of the parameters at each step, if the result is to be that mean.
+    pub average: Option<f32>,
+    /// Lengths of named dimensions other than the batch.
+    pub lengths: BTreeMap<String, usize>,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch: 64,
+            seed: 0,
+            rule: Rule::SGD,
+            rate: 0.05,
+            schedule: Schedule::Cosine,
+            warm_up: 0.0,
+            weight_decay: 0.0,
+            clip: None,
+            average: None,
+            lengths: BTreeMap::new(),
+        }
+    }
+}
+
+/// Groups of the plan's states and results.
+const PARAMETERS: usize = 0;
+const STATISTICS: usize = 1;
+const GRADIENTS: usize = 0;
+
+/// A network in training.
+#[derive(Debug)]
+pub struct Trainer {
+    plan: Plan,
+    total: ValueId,
+    losses: Vec<(String, ValueId)>,
+    inputs: Vec<(String, ValueId)>,
+    parameters: Vec<(String, ValueId)>,
+    statistics: Vec<(String, ValueId)>,
+    unreached: Vec<String>,
+    optimizer: Optimizer,
+    average: Option<Vec<f32>>,
+    options: TrainOptions,
+    batches: usize,
+}
+
+/// What a trainer needs to go on elsewhere: tensors by name, and the number of steps done.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Steps done.
+    pub step: u64,
+    /// Parameters, statistics, and vectors of the optimiser.
+    pub tensors: Vec<(String, Tensor)>,
+}
+
+impl Trainer {
+    /// Makes a job ready, for epochs of so many batches.
+    ///
+    /// # Errors
+    /// If the network cannot be differentiated or run.
+    pub fn new(job: &Job, batches: usize, options: TrainOptions) -> Result<Self, TrainError> {
+        let mut graph = job.graph.clone();
+        let gradients = differentiate(&mut graph, job.total, &job.parameters)?;
+        let pairs = || job.parameters.iter().zip(&gradients);
+        let name = |id: ValueId| (graph.value(id).name.clone(), id);
+        let parameters: Vec<_> = pairs().filter(|(_, gradient)| gradient.is_some()).map(|(&id, _)| name(id)).collect();
+        let unreached = pairs().filter(|(_, gradient)| gradient.is_none()).map(|(&id, _)| name(id).0).collect();
+        if parameters.is_empty() {
+            return Err(TrainError::NoGradient);
+        }
+        let statistics: Vec<_> = job.updates.iter().map(|(state, _)| name(*state)).collect();
+        let ids = |named: &[(String, ValueId)]| named.iter().map(|(_, id)| *id).collect::<Vec<_>>();
+        let mut kept: Vec<_> = job.losses.iter().map(|(_, id)| *id).collect();
+        kept.push(job.total);
+        let plan = Plan::new(
+            &graph,
+            &PlanOptions {
+                lengths: batch_lengths(&graph, options.batch, &options.lengths),
+                states: vec![ids(&parameters), ids(&statistics)],
+                results: vec![gradients.iter().flatten().copied().collect()],
+                kept,
+                updates: job.updates.clone(),
+            },
+        )?;
+        let inputs = graph.free_inputs().map(name).collect();
+        let starts: Vec<_> = parameters.iter().map(|(_, id)| plan.range(*id).start).collect();
+        let ends = starts.iter().skip(1).copied().chain([plan.state(PARAMETERS).len()]);
+        let decay = |id: ValueId| if plan.value_type(id).1.len() > 1 { options.weight_decay } else { 0.0 };
+        let pieces = starts.iter().zip(ends).zip(&parameters).map(|((start, end), (_, id))| (end - start, decay(*id)));
+        let optimizer = Optimizer::new(options.rule, pieces);
+        let average = options.average.map(|_| plan.state(PARAMETERS).to_vec());
+        Ok(Self {
+            total: job.total,
+            losses: job.losses.clone(),
+            plan,
+            inputs,
+            parameters,
+            statistics,
+            unreached,
+            optimizer,
+            average,
+            options,
+            batches,
+        })
+    }
+
+    /// Parameters that have no influence on the loss and stay as they are.
+    pub fn unreached(&self) -> &[String] {
+        &self.unreached
+    }
+
+    /// Steps done.
+    pub fn step_number(&self) -> u64 {
+        self.optimizer.steps()
+    }
+
+    /// Steps in all.
+    pub fn steps(&self) -> u64 {
+        self.options.epochs * self.batches as u64
+    }
+
+    /// Memory of a step, without the optimiser's state.
+    pub fn memory(&self) -> Memory {
+        self.plan.memory()
+    }
+
+    /// The rate of the next step.
+    pub fn rate(&self) -> f32 {
+        let warm_up = (self.options.warm_up * self.batches as f64) as u64;
+        (f64::from(self.options.rate) * self.options.schedule.factor(self.step_number(), self.steps(), warm_up)) as f32
+    }
+
+    /// Trains on a batch. Returns the loss.
+    ///
+    /// # Errors
+    /// If the batch does not fit, or the loss is not finite: parameters are then as before.
+    pub fn step(&mut self, batch: &Batch, threads: &Threads) -> Result<f32, TrainError> {
+        for (name, id) in &self.inputs {
+            let Some((_, data)) = batch.values.iter().find(|(given, _)| given == name) else {
+                let found = batch.values.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
+                return Err(TrainError::Missing { input: name.clone(), found });
+            };
+            self.plan.set(*id, data)?;
+        }
+        let step = self.step_number();
+        let context = Context { seed: self.options.seed, step, node: 0 };
+        threads.run(|| self.plan.run(context))?;
+        let loss = self.plan.get::<f32>(self.total)[0];
+        if !loss.is_finite() {
+            let (node, value) =
+                self.plan.find_not_finite(context)?.unwrap_or_else(|| ("the sum".into(), "loss".into()));
+            return Err(TrainError::NotFinite { step, node, value });
+        }
+        let rate = self.rate();
+        let Self { plan, optimizer, average, options, .. } = self;
+        threads.run(|| {
+            let (parameters, gradients) = plan.state_and_result(PARAMETERS, GRADIENTS);
+            let factor =
+                options.clip.map_or(1.0, |most| (f64::from(most) / norm(gradients).max(1e-30)).min(1.0) as f32);
+            optimizer.step(parameters, gradients, rate, factor);
+            if let (Some(average), Some(stays)) = (average, options.average) {
+                average
+                    .iter_mut()
+                    .zip(&*parameters)
+                    .for_each(|(mean, now)| *mean = stays * *mean + (1.0 - stays) * now);
+            }
+        });
+        Ok(loss)
+    }
+
+    /// The losses of the last step, by name.
+    pub fn losses(&self) -> impl Iterator<Item = (&str, f32)> {
+        self.losses.iter().map(|(name, id)| (name.as_str(), self.plan.get::<f32>(*id)[0]))
+    }
+
+    /// Names of what training changes.
+    pub fn names(&self) -> Vec<String> {
+        self.parameters.iter().chain(&self.statistics).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Parameters (their mean, if that was asked for) and statistics as they are now.
+    ///
+    /// # Errors
+    /// Never for a trainer that was made.
+    pub fn values(&self) -> Result<Vec<(String, Tensor)>, TrainError> {
+        let mut values = Vec::new();
+        for (name, id) in self.parameters.iter().chain(&self.statistics) {
+            let tensor = match &self.average {
+                Some(average) if self.parameters.iter().any(|(_, parameter)| parameter == id) => {
+                    let shape = self.plan.value_type(*id).1.to_vec();
+                    Tensor::from_values(shape, average[self.plan.range(*id)].to_vec())?
+                }
+                _ => self.plan.tensor(*id)?,
+            };
+            values.push((name.clone(), tensor));
+        }
+        Ok(values)
+    }
+
+    /// Everything that is needed to go on.
+    pub fn state(&self) -> State {
+        let vector = |name: String, values: &[f32]| (name, Tensor::vector(values.to_vec()));
+        let mut tensors = vec![
+            vector("parameters".into(), self.plan.state(PARAMETERS)),
+            vector("statistics".into(), self.plan.state(STATISTICS)),
+        ];
+        tensors.extend(self.average.iter().map(|average| vector("average".into(), average)));
+        let vectors = self.optimizer.state().iter().enumerate();
+        tensors.extend(vectors.map(|(index, values)| vector(format!("optimizer/{index}"), values)));
+        State { step: self.step_number(), tensors }
+    }
+
+    /// Goes on from a state.
+    ///
+    /// # Errors
+    /// If it is of another network or other options; the trainer is then as it was.
+    pub fn restore(&mut self, state: &State) -> Result<(), TrainError> {
+        let vector = |name: &str, length: usize| {
+            let found = state.tensors.iter().find(|(given, _)| given == name);
+            let (_, tensor) = found.ok_or_else(|| TrainError::Restore(format!("{name:?} is missing")))?;
+            let values = tensor.values::<f32>()?.into_owned();
+            if values.len() == length {
+                return Ok(values);
+            }
+            Err(TrainError::Restore(format!("{name:?} has {} numbers, expected {length}", values.len())))
+        };
+        let parameters = vector("parameters", self.plan.state(PARAMETERS).len())?;
+        let statistics = vector("statistics", self.plan.state(STATISTICS).len())?;
+        let average = self.average.as_ref().map(|average| vector("average", average.len())).transpose()?;
+        let lengths: Vec<_> = self.optimizer.state().iter().map(Vec::len).collect();
+        let vectors = lengths.iter().enumerate().map(|(index, &length)| vector(&format!("optimizer/{index}"), length));
+        let vectors = vectors.collect::<Result<Vec<_>, TrainError>>()?;
+        if !self.optimizer.restore(state.step, vectors) {
+            return Err(TrainError::Restore("it is of another optimiser".into()));
+        }
+        self.plan.state_mut(PARAMETERS).copy_from_slice(&parameters);
+        self.plan.state_mut(STATISTICS).copy_from_slice(&statistics);
+        self.average = average;
+        Ok(())
+    }
+
+    /// Trains from where the trainer is to the end, or until the observer ends it. Returns whether the end was reached.
+    ///
+    /// # Errors
+    /// If a step fails, or the observer does.
+    pub fn fit<E: From<TrainError>>(
+        &mut self,
+        source: &dyn Source,
+        threads: &Threads,
+        observer: &mut dyn Observer<E>,
+    ) -> Result<bool, E> {
+        let batches = self.batches as u64;
+        while self.step_number() < self.steps() {
+            let epoch = self.step_number() / batches;
+            let (mut sum, mut count) = (0f64, 0u64);
+            for batch in source.epoch(epoch, (self.step_number() % batches) as usize) {
+                let batch = batch.map_err(TrainError::Source)?;
+                sum += f64::from(self.step(&batch, threads)?);
+                count += 1;
+                if self.step_number() % batches == 0 {
+                    break;
+                }
+                if observer.after_step(self, sum / count as f64)? == Control::Stop {
+                    return Ok(false);
+                }
+            }
+            if self.step_number() % batches != 0 {
+                return Err(TrainError::Source("an epoch ended early".into()).into());
+            }
+            if observer.after_epoch(self, epoch, sum / count as f64)? == Control::Stop {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Whether training goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// It does.
+    Continue,
+    /// It ends here.
+    Stop,
+}
+
+/// Who looks on: shows progress, saves, evaluates, ends.
+pub trait Observer<E> {
+    /// Called after every step but the last of an epoch, with the mean loss of the epoch so far.
+    ///
+    /// # Errors
+    /// If training must not go on.
+    fn after_step(&mut self, trainer: &Trainer, loss: f64) -> Result<Control, E>;
+
+    /// Called after every epoch, with its mean loss.
+    ///
+    /// # Errors
+    /// If training must not go on.
+    fn after_epoch(&mut self, trainer: &Trainer, epoch: u64, loss: f64) -> Result<Control, E>;
+}
