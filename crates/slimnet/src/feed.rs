@@ -140,6 +140,20 @@ impl Opened {
         self.feed(&self.splits.train, LoaderOptions::training(batch, seed, self.preprocessing.clone(), augmentation))
     }
 
+    /// Leaves only samples of these classes to train on.
+    pub fn only_classes(&mut self, classes: &[i64]) -> Result<()> {
+        let Target::Classes { labels, .. } = self.splits.train.dataset().target() else {
+            return Err(Failure::usage("--only-classes: the data has no classes"));
+        };
+        let samples = self.splits.train.samples().iter().copied();
+        let chosen: Vec<u32> = samples.filter(|&sample| classes.contains(&labels[sample as usize])).collect();
+        if chosen.is_empty() {
+            return Err(Failure::usage("--only-classes: no sample is of these classes"));
+        }
+        self.splits.train = self.splits.train.choose(chosen);
+        Ok(())
+    }
+
     fn feed(&self, split: &Split, options: LoaderOptions) -> Result<Feed> {
         let loader = Loader::new(split.clone(), options)
             .map_err(|error| Failure::new(&format!("cannot use the data {:?}", self.splits.name), &error))?;

@@ -6,6 +6,7 @@ mod eval;
 mod inspect;
 mod new;
 mod simplify;
+mod train;
 
 use crate::arguments::{Arguments, Command};
 use crate::console::Console;
@@ -18,6 +19,7 @@ pub fn run(arguments: &Arguments, console: Console) -> Result<Outcome> {
         Command::New(options) => new::run(options, global, console),
         Command::Inspect(options) => inspect::run(options, console),
         Command::Simplify(options) => simplify::run(options, global, console),
+        Command::Train(options) => train::run(options, global, console),
         Command::Eval(options) => eval::run(options, global, console),
         Command::Data(command) => data::run(command, console),
         Command::Diff(options) => diff::run(options, global, console),

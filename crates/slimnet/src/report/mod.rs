@@ -11,6 +11,7 @@ pub mod number;
 pub mod simplify;
 pub mod summary;
 pub mod table;
+pub mod train;
 
 /// A command's result as text; its `Serialize` is the JSON.
 pub trait Report {
