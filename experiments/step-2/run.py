@@ -1,0 +1,104 @@
+"""Trains the networks of step 2 and appends one line of JSON a run to results/step-2.jsonl.
+
+A run is known by the SHA-256 of its commands: runs that are in the file already are not run again, so that a sweep can be
+ended and continued. A run that was killed goes on from its checkpoint.
+
+    python experiments/step-2/run.py SLIMNET DATA_DIR [NAME...]
+"""
+
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "results" / "step-2.jsonl"
+
+
+def run(name, new, train, seed, start=None, teachers=()):
+    """One run: `new` makes the network (or `start` names a run whose result it begins with), `train` trains it."""
+    return {"name": name, "new": new, "train": train, "seed": seed, "start": start, "teachers": list(teachers)}
+
+
+def runs():
+    """All runs, those that others depend on first."""
+    mlp = "--data mnist --epochs 20 --batch 64 --rate 0.1 --weight-decay 0.0001 --augment-crop 1"
+    cnn = "--data mnist --epochs 20 --batch 64 --rate 0.03 --weight-decay 0.0005 --augment-crop 1"
+    cifar = "--data cifar10 --epochs 15 --batch 64 --rate 0.05 --weight-decay 0.0005 --augment-crop 4 --augment-flip"
+    for seed in range(3):
+        yield run(f"lenet-300-100/{seed}", "lenet-300-100", mlp, seed)
+    for seed in range(3):
+        yield run(f"lenet-5/{seed}", "lenet-5", cnn, seed)
+    for seed in range(3):
+        yield run(f"resnet8/{seed}", "resnet8", cifar, seed)
+    # Hinton, Vinyals and Dean 2015, section 3.
+    plain = "--data mnist --epochs 60 --batch 128 --rate 0.05"
+    yield run("hinton/teacher", "mlp-1200-dropout", plain + " --augment-crop 2 --clip 5", 0)
+    yield run("hinton/alone", "mlp-800", plain, 0)
+    for width in (800, 300, 30):
+        for temperature in (20, 8, 4, 1):
+            train = f"{plain} --temperature {temperature} --alpha 0.9"
+            yield run(f"hinton/{width}-t{temperature}", f"mlp-{width}", train, 0, teachers=["hinton/teacher"])
+    for width in (300, 30):
+        yield run(f"hinton/{width}-alone", f"mlp-{width}", plain, 0)
+    without = f"{plain} --temperature 8 --loss none --only-classes 0,1,2,4,5,6,7,8,9"
+    yield run("hinton/800-without-3", "mlp-800", without, 0, teachers=["hinton/teacher"])
+
+
+def key(what):
+    """What a run depends on, hashed."""
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def call(arguments):
+    """Runs the program; its JSON."""
+    print("+", " ".join(map(str, arguments)), flush=True)
+    done = subprocess.run([str(argument) for argument in arguments], stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def main():
+    """Runs what is not done yet."""
+    program, data_dir, *names = sys.argv[1:]
+    work = pathlib.Path(data_dir) / "step-2"
+    work.mkdir(exist_ok=True)
+    done = {}
+    if RESULTS.exists():
+        done = {line["name"]: line for line in map(json.loads, RESULTS.read_text().splitlines())}
+    file = lambda name: work / (name.replace("/", "-") + ".onnx")
+    for what in runs():
+        name = what["name"]
+        if names and not any(name.startswith(wanted) for wanted in names):
+            continue
+        if name in done and done[name]["key"] == key(what) and file(name).exists():
+            continue
+        missing = [teacher for teacher in what["teachers"] if not file(teacher).exists()]
+        if missing:
+            print("left out:", name, "needs", missing, flush=True)
+            continue
+        fresh = work / "fresh.onnx"
+        seed = ["--seed", what["seed"]]
+        call([program, "new", what["new"], "-o", fresh, "--json", *seed])
+        teachers = [part for teacher in what["teachers"] for part in ("--teacher", file(teacher))]
+        begun = time.time()
+        train = [*what["train"].split(), "--data-dir", data_dir, *teachers, "--resume"]
+        report = call([program, "train", fresh, "-o", file(name), "--json", *seed, *train])
+        line = {
+            "name": name,
+            "key": key(what),
+            "what": what,
+            "test_errors": report["after"]["errors"],
+            "test_accuracy": report["after"]["accuracy"],
+            "validation_accuracy": report["validation"]["accuracy"],
+            "step_milliseconds": report["step_milliseconds"],
+            "seconds": round(time.time() - begun, 1),
+        }
+        with RESULTS.open("a") as results:
+            results.write(json.dumps(line) + "\n")
+        print(line["name"], line["test_errors"], "errors", flush=True)
+
+
+if __name__ == "__main__":
+    main()
