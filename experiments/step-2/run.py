@@ -35,16 +35,16 @@ def runs():
         yield run(f"resnet8/{seed}", "resnet8", cifar, seed)
     # Hinton, Vinyals and Dean 2015, section 3.
     plain = "--data mnist --epochs 60 --batch 128 --rate 0.05"
-    yield run("hinton/teacher", "mlp-1200-dropout", plain + " --augment-crop 2 --clip 5", 0)
-    yield run("hinton/alone", "mlp-800", plain, 0)
+    yield run("hinton/teacher", "mlp-dropout", plain + " --augment-crop 2 --clip 5", 0)
+    yield run("hinton/800-alone", "mlp", plain, 0)
     for width in (800, 300, 30):
         for temperature in (20, 8, 4, 1):
             train = f"{plain} --temperature {temperature} --alpha 0.9"
-            yield run(f"hinton/{width}-t{temperature}", f"mlp-{width}", train, 0, teachers=["hinton/teacher"])
+            yield run(f"hinton/{width}-t{temperature}", f"mlp --width {width / 800}", train, 0, teachers=["hinton/teacher"])
     for width in (300, 30):
-        yield run(f"hinton/{width}-alone", f"mlp-{width}", plain, 0)
+        yield run(f"hinton/{width}-alone", f"mlp --width {width / 800}", plain, 0)
     without = f"{plain} --temperature 8 --loss none --only-classes 0,1,2,4,5,6,7,8,9"
-    yield run("hinton/800-without-3", "mlp-800", without, 0, teachers=["hinton/teacher"])
+    yield run("hinton/800-without-3", "mlp", without, 0, teachers=["hinton/teacher"])
 
 
 def key(what):
@@ -80,7 +80,7 @@ def main():
             continue
         fresh = work / "fresh.onnx"
         seed = ["--seed", what["seed"]]
-        call([program, "new", what["new"], "-o", fresh, "--json", *seed])
+        call([program, "new", *what["new"].split(), "-o", fresh, "--json", *seed])
         teachers = [part for teacher in what["teachers"] for part in ("--teacher", file(teacher))]
         begun = time.time()
         train = [*what["train"].split(), "--data-dir", data_dir, *teachers, "--resume"]

@@ -69,7 +69,7 @@ fn functions_of_one_number() {
 fn nothing_that_is_no_number_is_lost() {
     let x = Some(Tensor::vector(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, 1e38]));
     for kind in [Unary::Relu, Unary::HardSwish, Unary::Sign, Unary::Sigmoid, Unary::Tanh, Unary::Erf, Unary::Softplus] {
-        check(&Op::Unary(kind), &[x.clone()], &[]);
+        check(&Op::Unary(kind), std::slice::from_ref(&x), &[]);
     }
     check(&Op::Clip(Clip {}), &[x.clone(), Some(Tensor::scalar(0f32)), Some(Tensor::scalar(6f32))], &[]);
     for kind in [Variadic::Max, Variadic::Min] {
@@ -93,7 +93,7 @@ fn functions_of_two_numbers_broadcast() {
     for kind in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Pow, Binary::PRelu] {
         for (a, b) in shapes {
             // PRelu's slope must be of a shape that broadcasts to x.
-            if kind == Binary::PRelu && a.len() < b.len() || kind == Binary::PRelu && a.contains(&1) {
+            if kind == Binary::PRelu && (a.len() < b.len() || a.contains(&1)) {
                 continue;
             }
             let (low, high) = if kind == Binary::PRelu { (-3.0, 3.0) } else { (0.3, 3.0) };

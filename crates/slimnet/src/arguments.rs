@@ -47,6 +47,7 @@ impl Global {
 }
 
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant)] // there is one
 pub enum Command {
     /// Make an untrained network of a known architecture
     New(New),
@@ -69,12 +70,13 @@ pub enum Command {
 /// else what is usual for the data.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Data")]
+#[allow(clippy::struct_field_names)] // named as on the command line
 pub struct Data {
     /// digits (built in), mnist, fashion-mnist, cifar10, or a path: a folder of IDX or CIFAR files or of one folder of
     /// images a class, a .npz or .safetensors file, or records:FILE?…
     #[arg(long, value_name = "DATA")]
     pub data: String,
-    /// Folder of the known data sets [default: $SLIMNET_DATA, else a cache folder]
+    /// Folder of the known data sets [default: $`SLIMNET_DATA`, else a cache folder]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Training samples held out to choose by, where the data has none of its own: a number or a part [default: a tenth, at
@@ -102,7 +104,7 @@ pub struct Data {
     /// Added to every label
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub labels_offset: Option<String>,
-    /// Resize images: the shorter side, or HEIGHTxWIDTH
+    /// Resize images: the shorter side, or `HEIGHTxWIDTH`
     #[arg(long, value_name = "SIZE")]
     pub resize: Option<String>,
     /// Cut a window from the centre of images
@@ -138,6 +140,7 @@ pub struct Eval {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // switches of the command line
 pub struct Train {
     /// Network to train
     #[arg(value_name = "NET")]
@@ -271,7 +274,7 @@ pub struct Fetch {
     /// mnist, fashion-mnist or cifar10
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<String>,
-    /// Folder to put them in [default: $SLIMNET_DATA, else a cache folder]
+    /// Folder to put them in [default: $`SLIMNET_DATA`, else a cache folder]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }

@@ -38,7 +38,7 @@ pub enum Rule {
 impl Rule {
     /// SGD with a momentum of 0.9.
     pub const SGD: Self = Self::Sgd { momentum: 0.9, nesterov: false };
-    /// AdamW as its authors set it.
+    /// `AdamW` as its authors set it.
     pub const ADAM_W: Self = Self::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
 }
 
@@ -109,7 +109,7 @@ impl Optimizer {
         };
         let pieces = parameters.par_chunks_mut(PART).zip(gradients.par_chunks(PART)).enumerate();
         match rule {
-            Rule::Sgd { momentum, .. } if momentum == 0.0 => pieces.for_each(|(part, (p, g))| {
+            Rule::Sgd { momentum: 0.0, .. } => pieces.for_each(|(part, (p, g))| {
                 each_decay(decays, part, p.len(), |range, decay| {
                     for (p, g) in p[range.clone()].iter_mut().zip(&g[range]) {
                         *p = flushed(*p - rate * (factor * g + decay * *p));
@@ -127,7 +127,7 @@ impl Optimizer {
                             *p = flushed(*p - rate * step);
                         }
                     });
-                })
+                });
             }
             Rule::AdamW { beta1, beta2, epsilon } => {
                 let (whole1, whole2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));

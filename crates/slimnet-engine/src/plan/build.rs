@@ -43,6 +43,9 @@ enum Draft {
     },
 }
 
+/// Nodes and what computes them, in the order of execution.
+type Kernels = Vec<(NodeId, Box<dyn Kernel>)>;
+
 struct Builder<'a> {
     fixed: Fixed,
     options: &'a PlanOptions,
@@ -182,7 +185,7 @@ impl Builder<'_> {
     }
 
     /// Kernels of the nodes that must run, in order, and how often each value is used.
-    fn prepare_kernels(&mut self) -> Result<Vec<(NodeId, Box<dyn Kernel>)>, PlanError> {
+    fn prepare_kernels(&mut self) -> Result<Kernels, PlanError> {
         let kept = self.kept();
         let schedule = self.fixed.graph.schedule()?;
         let mut needed: BTreeSet<NodeId> = BTreeSet::new();

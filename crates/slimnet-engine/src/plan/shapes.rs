@@ -57,12 +57,11 @@ impl Fixed {
             return Err(PlanError::Unknown { value: name(), what: "element type", found: "none".into() });
         };
         let shape = self.inference.shape(id);
-        match shape.and_then(known_shape) {
-            Some(shape) => Ok(ValueType { element_type, shape, constant: None }),
-            None => {
-                let found = shape.map_or_else(|| "nothing".into(), display_shape);
-                Err(PlanError::Unknown { value: name(), what: "shape", found })
-            }
+        if let Some(shape) = shape.and_then(known_shape) {
+            Ok(ValueType { element_type, shape, constant: None })
+        } else {
+            let found = shape.map_or_else(|| "nothing".into(), display_shape);
+            Err(PlanError::Unknown { value: name(), what: "shape", found })
         }
     }
 

@@ -205,7 +205,7 @@ impl Evaluator {
             let tensor = plan.tensor(output)?;
             shape = tensor.shape().to_vec();
             element_type = tensor.element_type();
-            let bytes = tensor.bytes().map(|bytes| bytes.as_ref()).unwrap_or_default();
+            let bytes = tensor.bytes().map(AsRef::as_ref).unwrap_or_default();
             result.extend_from_slice(&bytes[..bytes.len() / size.max(1) * count]);
         }
         if shape.first() != Some(&size) {
@@ -305,7 +305,7 @@ fn part(data: &Tensor, start: usize, count: usize, size: usize) -> Result<Tensor
     if start == 0 && samples == size {
         return Ok(data.clone());
     }
-    let bytes = data.bytes().map(|bytes| bytes.as_ref()).unwrap_or_default();
+    let bytes = data.bytes().map(AsRef::as_ref).unwrap_or_default();
     let each = bytes.len() / samples.max(1);
     let mut result = bytes[start * each..(start + count) * each].to_vec();
     for _ in count..size {
@@ -318,7 +318,7 @@ fn part(data: &Tensor, start: usize, count: usize, size: usize) -> Result<Tensor
 
 /// The batch that the network's inputs are fixed to, if they are.
 pub fn fixed_batch(graph: &Graph) -> Option<usize> {
-    graph.free_inputs().filter_map(|input| graph.value(input).shape.as_ref()?.first()?.known()).next()
+    graph.free_inputs().find_map(|input| graph.value(input).shape.as_ref()?.first()?.known())
 }
 
 /// Lengths of the dimensions that inputs only name: `samples` for those of first axes, else as given.

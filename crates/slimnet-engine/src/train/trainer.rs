@@ -339,14 +339,14 @@ impl Trainer {
                 let batch = batch.map_err(TrainError::Source)?;
                 sum += f64::from(self.step(&batch, threads)?);
                 count += 1;
-                if self.step_number() % batches == 0 {
+                if self.step_number().is_multiple_of(batches) {
                     break;
                 }
                 if observer.after_step(self, sum / count as f64)? == Control::Stop {
                     return Ok(false);
                 }
             }
-            if self.step_number() % batches != 0 {
+            if !self.step_number().is_multiple_of(batches) {
                 return Err(TrainError::Source("an epoch ended early".into()).into());
             }
             if observer.after_epoch(self, epoch, sum / count as f64)? == Control::Stop {

@@ -28,6 +28,7 @@ const MNIST: [usize; 3] = [1, 28, 28];
 const CIFAR: [usize; 3] = [3, 32, 32];
 const WIDTH_AND_RESOLUTION: &[ZooOption] = &[ZooOption::Width, ZooOption::Resolution];
 const LOTTERY: &str = "Frankle and Carbin, The Lottery Ticket Hypothesis, ICLR 2019, figure 2";
+const HINTON: &str = "Hinton et al., Distilling the Knowledge in a Neural Network, 2015, section 3";
 const MOBILENET: &str = "Howard et al., MobileNets, 2017, table 1";
 const RESIDUAL: &str = "He et al., Deep Residual Learning, CVPR 2016, section 4.2 (shortcuts of option A)";
 const MLPERF: &str = "Banbury et al., MLPerf Tiny Benchmark, NeurIPS 2021";
@@ -44,6 +45,28 @@ pub(super) const ALL: &[Architecture] = &[
         takes: &[ZooOption::Resolution],
         least_resolution: 1,
         layers: lenet_300_100,
+    },
+    Architecture {
+        name: "mlp",
+        description: "two hidden linear layers of 800",
+        source: HINTON,
+        input: MNIST,
+        classes: 10,
+        init: Init::KaimingFanIn,
+        takes: WIDTH_AND_RESOLUTION,
+        least_resolution: 1,
+        layers: |net, x, plan| mlp(net, x, plan, 800, None),
+    },
+    Architecture {
+        name: "mlp-dropout",
+        description: "two hidden linear layers of 1200 with dropout",
+        source: HINTON,
+        input: MNIST,
+        classes: 10,
+        init: Init::KaimingFanIn,
+        takes: WIDTH_AND_RESOLUTION,
+        least_resolution: 1,
+        layers: |net, x, plan| mlp(net, x, plan, 1200, Some([0.2, 0.5])),
     },
     Architecture {
         name: "lenet-5",
@@ -185,6 +208,22 @@ fn lenet_300_100(net: &mut Builder, input: ValueId, plan: &Plan) -> Built {
     let x = net.relu("relu1", x)?;
     let x = net.linear("fc2", x, 100)?;
     let x = net.relu("relu2", x)?;
+    net.linear("fc3", x, plan.classes)
+}
+
+/// `dropout` is the part of the input and of each hidden layer that is dropped while training.
+fn mlp(net: &mut Builder, input: ValueId, plan: &Plan, hidden: usize, dropout: Option<[f32; 2]>) -> Built {
+    let mut x = net.flatten("flatten", input)?;
+    if let Some([ratio, _]) = dropout {
+        x = net.dropout("drop0", x, ratio)?;
+    }
+    for layer in 1..=2 {
+        x = net.linear(&format!("fc{layer}"), x, plan.wide(hidden))?;
+        x = net.relu(&format!("relu{layer}"), x)?;
+        if let Some([_, ratio]) = dropout {
+            x = net.dropout(&format!("drop{layer}"), x, ratio)?;
+        }
+    }
     net.linear("fc3", x, plan.classes)
 }
 

@@ -6,7 +6,7 @@ use crate::ops::convolution::{AutoPad, Conv};
 use crate::ops::elementwise::{Binary, Clip, Gelu, GeluApproximation, Unary};
 use crate::ops::index::Gather;
 use crate::ops::layout::{Concat, Flatten, Pad, PadMode, Reshape, Slice, Transpose};
-use crate::ops::normalization::{BatchNormalization, LayerNormalization, Softmax, SoftmaxKind};
+use crate::ops::normalization::{BatchNormalization, Dropout, LayerNormalization, Softmax, SoftmaxKind};
 use crate::ops::pooling::{AveragePool, GlobalAveragePool, GlobalMaxPool, MaxPool};
 use crate::ops::product::{Gemm, MatMul};
 use crate::ops::reduction::{Reduce, ReduceKind};
@@ -113,6 +113,12 @@ impl Builder {
     }
 
     // --- activations -------------------------------------------------------------------------------------------------
+
+    /// Zeroes a part of the elements at random while training.
+    pub fn dropout(&mut self, name: &str, x: ValueId, ratio: f32) -> Built {
+        let ratio = self.constant("ratio", Tensor::scalar(ratio));
+        self.apply(name, Dropout { seed: None }, &[x, ratio])
+    }
 
     /// max(0, x).
     pub fn relu(&mut self, name: &str, x: ValueId) -> Built {

@@ -54,7 +54,7 @@ pub fn run(options: &Eval, global: &Global, console: Console) -> Result<Outcome>
         chance: split.chance_accuracy(),
         latency_milliseconds: latency(&graph, &options.data, &threads),
         threads: threads.count(),
-        memory_bytes: evaluator.memory().map(|memory| memory.total()),
+        memory_bytes: evaluator.memory().map(slimnet_engine::plan::Memory::total),
         summary: Summary::of(&graph, Some(file_bytes))?,
     };
     if report.near_chance() {

@@ -79,7 +79,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
         last: None,
     };
     let reported = reported(&opened, options.data.batch)?;
-    let before = watcher.score(&reported)?;
+    let before = watcher.score(reported.as_ref())?;
     let finished = trainer.fit(&source, &threads, &mut watcher)?;
     if !finished {
         watcher.save(&trainer)?;
@@ -90,9 +90,9 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
     let seconds = watcher.begun.elapsed().as_secs_f64();
     let steps = trainer.step_number() - watcher.first_step;
     watcher.take(&trainer)?;
-    let after = watcher.score(&reported)?;
-    let validated = watcher.validation.take();
-    let validation = watcher.score(&validated.map(|feed| ("validation", feed)))?;
+    let after = watcher.score(reported.as_ref())?;
+    let held_out = watcher.validation.take().map(|feed| ("validation", feed));
+    let validation = watcher.score(held_out.as_ref())?;
     for (name, tensor) in trainer.values().map_err(|error| Failure::new("cannot train", &error))? {
         if let Some(id) = network.find_value(&name) {
             network.set_data(id, tensor);
@@ -298,12 +298,14 @@ impl Watcher<'_> {
     fn take(&mut self, trainer: &Trainer) -> Result<()> {
         if let Some(evaluator) = &mut self.evaluator {
             let values = trainer.values().map_err(|error| Failure::new("cannot train", &error))?;
-            values.into_iter().for_each(|(name, tensor)| evaluator.set(&name, tensor));
+            for (name, tensor) in values {
+                evaluator.set(&name, tensor);
+            }
         }
         Ok(())
     }
 
-    fn score(&mut self, feed: &Option<(&'static str, Feed)>) -> Result<Option<ScoreReport>> {
+    fn score(&mut self, feed: Option<&(&'static str, Feed)>) -> Result<Option<ScoreReport>> {
         let (Some((part, feed)), Some(evaluator)) = (feed, &mut self.evaluator) else { return Ok(None) };
         let score = evaluator
             .evaluate(feed.batches(), self.threads)
@@ -344,7 +346,7 @@ impl Observer<Failure> for Watcher<'_> {
     fn after_epoch(&mut self, trainer: &Trainer, epoch: u64, loss: f64) -> Result<Control> {
         self.take(trainer)?;
         let feed = self.validation.take().map(|feed| ("validation", feed));
-        let validation = self.score(&feed)?;
+        let validation = self.score(feed.as_ref())?;
         self.validation = feed.map(|(_, feed)| feed);
         self.last = Some(loss);
         let seconds = self.epoch_begun.elapsed().as_secs_f64();

@@ -160,13 +160,7 @@ impl Backward {
                     y * a.ln()
                 }
             }
-            (Binary::PRelu, 0) => {
-                if a < 0.0 {
-                    b
-                } else {
-                    1.0
-                }
-            }
+            (Binary::PRelu, 0) if a < 0.0 => b,
             (Binary::PRelu, _) => {
                 if a < 0.0 {
                     a

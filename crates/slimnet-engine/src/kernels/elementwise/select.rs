@@ -124,7 +124,9 @@ impl Kernel for Many {
         }
         if self.kind == Variadic::Mean {
             let count = self.inputs.len() as f32;
-            result.iter_mut().for_each(|value| *value /= count);
+            for value in result.iter_mut() {
+                *value /= count;
+            }
         }
         Ok(())
     }

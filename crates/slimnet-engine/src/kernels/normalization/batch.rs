@@ -32,7 +32,7 @@ impl Sizes {
     }
 
     /// The rows of a channel: `[inner]` for each example.
-    fn rows<'a>(self, data: &'a [f32], channel: usize) -> impl Iterator<Item = &'a [f32]> + Clone {
+    fn rows(self, data: &[f32], channel: usize) -> impl Iterator<Item = &[f32]> + Clone {
         (0..self.examples).map(move |example| &data[(example * self.channels + channel) * self.inner..][..self.inner])
     }
 
@@ -49,6 +49,7 @@ impl Sizes {
 const LANES: usize = 16;
 
 /// `Σ term(a[i], b[i])`, in lanes.
+#[allow(clippy::inline_always)] // only inside a dispatched function is it compiled for the vectors that there are
 #[inline(always)]
 fn sum_two(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0f32; LANES];
@@ -159,7 +160,7 @@ impl Kernel for Training {
                 // SAFETY: one element for each channel.
                 #[allow(unsafe_code)]
                 unsafe {
-                    target.row(channel..channel + 1)[0] = result
+                    target.row(channel..channel + 1)[0] = result;
                 };
             }
         });

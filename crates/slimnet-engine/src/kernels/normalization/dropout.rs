@@ -5,6 +5,7 @@ use slimnet_graph::ops::Gradient;
 use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
 
 /// Which part of the elements is dropped; `None` if nothing is: not in training, or a ratio of 0.
+#[allow(clippy::option_option)] // unknown, nothing, or a ratio
 fn ratio(node: &NodeType<'_>, inputs: usize) -> Option<Option<f32>> {
     let constant = |slot: usize| node.input(slot).filter(|_| inputs > slot).map(|input| input.constant.as_ref());
     let first = |slot: usize, default: f64| match constant(slot) {
@@ -68,7 +69,7 @@ impl Kernel for Drop {
         let least = (f64::from(self.ratio) * 2f64.powi(32)) as u64;
         let kept = |index: usize| {
             let bits = stream.bits(index as u64 / 2);
-            (if index % 2 == 0 { bits >> 32 } else { bits & 0xFFFF_FFFF }) >= least
+            (if index.is_multiple_of(2) { bits >> 32 } else { bits & 0xFFFF_FFFF }) >= least
         };
         if mask.is_empty() {
             crate::kernels::parallel::each_chunk(y, |range, y| {

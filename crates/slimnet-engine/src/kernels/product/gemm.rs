@@ -123,7 +123,9 @@ impl Kernel for Backward {
                 _ => dc[0] = data.iter().map(|&value| f64::from(value)).sum::<f64>() as f32,
             }
             if beta != 1.0 {
-                dc.iter_mut().for_each(|value| *value *= beta);
+                for value in dc.iter_mut() {
+                    *value *= beta;
+                }
             }
         }
         Ok(())
