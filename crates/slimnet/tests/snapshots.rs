@@ -8,7 +8,7 @@ use common::Folder;
 fn help() {
     let folder = Folder::new();
     folder.snapshot("help", "--help");
-    for command in ["new", "inspect", "simplify", "diff"] {
+    for command in ["new", "inspect", "simplify", "diff", "train", "eval", "data"] {
         folder.snapshot(&format!("help-{command}"), &format!("{command} --help"));
     }
 }
