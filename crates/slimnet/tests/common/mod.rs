@@ -19,6 +19,7 @@ impl Folder {
     }
 
     /// One that holds the network that ships with slimnet.
+    #[allow(dead_code)] // not every test looks at it
     pub fn with_person_detector() -> Self {
         let folder = Self::new();
         let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/person-detector.onnx");

@@ -161,13 +161,9 @@ impl Backward {
                 }
             }
             (Binary::PRelu, 0) if a < 0.0 => b,
-            (Binary::PRelu, _) => {
-                if a < 0.0 {
-                    a
-                } else {
-                    0.0
-                }
-            }
+            (Binary::PRelu, 0) => 1.0,
+            (Binary::PRelu, _) if a < 0.0 => a,
+            (Binary::PRelu, _) => 0.0,
             _ => 1.0,
         }
     }
