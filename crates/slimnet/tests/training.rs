@@ -64,7 +64,8 @@ fn a_student_learns_from_teachers_without_labels() {
     folder.succeed(NEW);
     folder.succeed("train net.onnx --data digits --epochs 8 -o teacher.onnx --quiet");
     folder.succeed("new mlp --channels 1 --resolution 8 --width 0.1 -o student.onnx --quiet --seed 2");
-    let train = "train student.onnx --data digits --epochs 12 --loss none --teacher teacher.onnx -o out.onnx --json --quiet";
+    let train =
+        "train student.onnx --data digits --epochs 12 --loss none --teacher teacher.onnx -o out.onnx --json --quiet";
     let report = json(&folder.succeed(train));
     assert!(report["after"]["accuracy"].as_f64().unwrap() > 80.0, "{report}");
 }

@@ -6,7 +6,7 @@
 //! have the same bits on any number of threads.
 //!
 //! Each family of operators has one module, which prepares the operators themselves and their gradients
-//! ([`slimnet_graph::ops::Gradient`]). What no family knows is computed by the reference evaluator ([`reference`]), which
+//! ([`slimnet_graph::ops::Gradient`]). What no family knows is computed by the reference evaluator (`reference`), which
 //! is slow but knows every operator; gradients have no such refuge.
 
 mod broadcast;
