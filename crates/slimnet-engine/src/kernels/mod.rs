@@ -23,6 +23,7 @@ mod recurrent;
 mod reduction;
 mod reference;
 pub mod testing;
+mod vector;
 mod vision;
 mod window;
 

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::{Sizes, channel_sums};
+use crate::kernels::vector::vectorized;
 use crate::kernels::{Call, Kernel, KernelError};
 
 /// Calls `visit` for every tap and every row of windows that has it: with the tap's number, the places of the row's first
@@ -42,16 +43,19 @@ impl Kernel for Forward {
             let x = &x[(image * sizes.groups + channel / sizes.outputs) * sizes.plane()..][..sizes.plane()];
             let weights = &weights[channel * sizes.inner()..][..sizes.inner()];
             y.fill(if self.bias { bias[channel] } else { 0.0 });
-            pulp::Arch::new().dispatch(|| {
-                each_row(sizes, |tap, output, input, count| {
-                    let (weight, y, x) = (weights[tap], &mut y[output..][..count], &x[input..]);
-                    if stride == 1 {
-                        y.iter_mut().zip(&x[..count]).for_each(|(y, x)| *y += weight * x);
-                    } else {
-                        y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| *y += weight * x);
-                    }
-                });
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    each_row(sizes, |tap, output, input, count| {
+                        let (weight, y, x) = (weights[tap], &mut y[output..][..count], &x[input..]);
+                        if stride == 1 {
+                            y.iter_mut().zip(&x[..count]).for_each(|(y, x)| *y += weight * x);
+                        } else {
+                            y.iter_mut().zip(x.iter().step_by(stride)).for_each(|(y, x)| *y += weight * x);
+                        }
+                    });
+                },
+            );
         });
         Ok(())
     }
@@ -78,16 +82,19 @@ impl Kernel for Backward {
                 for channel in group * sizes.outputs..(group + 1) * sizes.outputs {
                     let dy = &dy[(image * channels + channel) * sizes.positions()..][..sizes.positions()];
                     let weights = &weights[channel * sizes.inner()..][..sizes.inner()];
-                    pulp::Arch::new().dispatch(|| {
-                        each_row(sizes, |tap, output, input, count| {
-                            let (weight, dy, dx) = (weights[tap], &dy[output..][..count], &mut dx[input..]);
-                            if stride == 1 {
-                                dx[..count].iter_mut().zip(dy).for_each(|(dx, dy)| *dx += weight * dy);
-                            } else {
-                                dx.iter_mut().step_by(stride).zip(dy).for_each(|(dx, dy)| *dx += weight * dy);
-                            }
-                        });
-                    });
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            each_row(sizes, |tap, output, input, count| {
+                                let (weight, dy, dx) = (weights[tap], &dy[output..][..count], &mut dx[input..]);
+                                if stride == 1 {
+                                    dx[..count].iter_mut().zip(dy).for_each(|(dx, dy)| *dx += weight * dy);
+                                } else {
+                                    dx.iter_mut().step_by(stride).zip(dy).for_each(|(dx, dy)| *dx += weight * dy);
+                                }
+                            });
+                        },
+                    );
                 }
             });
         }

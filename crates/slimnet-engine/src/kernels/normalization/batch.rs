@@ -2,11 +2,11 @@
 //!
 //! Channels are computed independently, so they are what threads divide.
 
-use pulp::Arch;
 use rayon::prelude::*;
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::normalization::BatchNormalization;
 
+use crate::kernels::vector::vectorized;
 use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
 
 /// Sizes of one application.
@@ -88,13 +88,16 @@ impl Shared {
 /// `y = x · factor + shift` for a channel.
 #[allow(unsafe_code)]
 fn scale_channel(sizes: Sizes, x: &[f32], y: &Shared, channel: usize, factor: f32, shift: f32) {
-    Arch::new().dispatch(|| {
-        for range in sizes.places(channel) {
-            // SAFETY: rows of one channel belong to one thread.
-            let y = unsafe { y.row(range.clone()) };
-            y.iter_mut().zip(&x[range]).for_each(|(y, &x)| *y = x * factor + shift);
-        }
-    });
+    vectorized(
+        #[inline(always)]
+        || {
+            for range in sizes.places(channel) {
+                // SAFETY: rows of one channel belong to one thread.
+                let y = unsafe { y.row(range.clone()) };
+                y.iter_mut().zip(&x[range]).for_each(|(y, &x)| *y = x * factor + shift);
+            }
+        },
+    );
 }
 
 #[derive(Debug)]
@@ -117,14 +120,17 @@ impl Kernel for Inference {
             let factor = scale[channel] / (variance[channel] + sizes.epsilon).sqrt();
             // (x − mean) · factor + bias loses less when the mean is subtracted first.
             let (mean, bias) = (mean[channel], bias[channel]);
-            Arch::new().dispatch(|| {
-                for range in sizes.places(channel) {
-                    // SAFETY: rows of one channel belong to one thread.
-                    #[allow(unsafe_code)]
-                    let y = unsafe { y.row(range.clone()) };
-                    y.iter_mut().zip(&x[range]).for_each(|(y, &x)| *y = (x - mean) * factor + bias);
-                }
-            });
+            vectorized(
+                #[inline(always)]
+                || {
+                    for range in sizes.places(channel) {
+                        // SAFETY: rows of one channel belong to one thread.
+                        #[allow(unsafe_code)]
+                        let y = unsafe { y.row(range.clone()) };
+                        y.iter_mut().zip(&x[range]).for_each(|(y, &x)| *y = (x - mean) * factor + bias);
+                    }
+                },
+            );
         });
         Ok(())
     }
@@ -140,14 +146,17 @@ impl Kernel for Training {
         let count = sizes.count() as f64;
         let per_channel = statistics.each_mut().map(|data| Shared::new(data));
         (0..sizes.channels).into_par_iter().for_each(|channel| {
-            let (mean, variance) = Arch::new().dispatch(|| {
-                let sum: f64 = sizes.rows(x, channel).map(|row| f64::from(sum_two(row, row, |x, _| x))).sum();
-                let mean = sum / count;
-                let around = mean as f32;
-                let square = |x: f32, _| (x - around) * (x - around);
-                let sum: f64 = sizes.rows(x, channel).map(|row| f64::from(sum_two(row, row, square))).sum();
-                (mean, sum / count - (mean - f64::from(around)).powi(2))
-            });
+            let (mean, variance) = vectorized(
+                #[inline(always)]
+                || {
+                    let sum: f64 = sizes.rows(x, channel).map(|row| f64::from(sum_two(row, row, |x, _| x))).sum();
+                    let mean = sum / count;
+                    let around = mean as f32;
+                    let square = |x: f32, _| (x - around) * (x - around);
+                    let sum: f64 = sizes.rows(x, channel).map(|row| f64::from(sum_two(row, row, square))).sum();
+                    (mean, sum / count - (mean - f64::from(around)).powi(2))
+                },
+            );
             let inverse = 1.0 / (variance + f64::from(sizes.epsilon)).sqrt();
             let factor = f64::from(scale[channel]) * inverse;
             let shift = f64::from(bias[channel]) - mean * factor;
@@ -200,39 +209,42 @@ impl Kernel for Backward {
             let mean = means[channel];
             let spread = spreads[channel];
             let inverse = if self.training { spread } else { 1.0 / (spread + sizes.epsilon).sqrt() };
-            Arch::new().dispatch(|| {
-                let rows = sizes.rows(x, channel).zip(sizes.rows(dy, channel));
-                let sum_dy: f64 = rows.clone().map(|(_, dy)| f64::from(sum_two(dy, dy, |dy, _| dy))).sum();
-                let product = |x: f32, dy: f32| (x - mean) * dy;
-                let sum_product: f64 = rows.map(|(x, dy)| f64::from(sum_two(x, dy, product))).sum();
-                let dscale_here = sum_product as f32 * inverse;
-                let factor = scale[channel] * inverse;
-                // SAFETY: elements and rows of one channel belong to one thread.
-                #[allow(unsafe_code)]
-                unsafe {
-                    if dscale.1 > 0 {
-                        dscale.row(channel..channel + 1)[0] = dscale_here;
-                    }
-                    if dbias.1 > 0 {
-                        dbias.row(channel..channel + 1)[0] = sum_dy as f32;
-                    }
-                }
-                if dx.1 == 0 {
-                    return;
-                }
-                // Through the batch's own statistics: what is constant or linear in x has no effect.
-                let (constant, linear) =
-                    if self.training { (sum_dy as f32 / count, dscale_here * inverse / count) } else { (0.0, 0.0) };
-                for range in sizes.places(channel) {
-                    // SAFETY: as above.
+            vectorized(
+                #[inline(always)]
+                || {
+                    let rows = sizes.rows(x, channel).zip(sizes.rows(dy, channel));
+                    let sum_dy: f64 = rows.clone().map(|(_, dy)| f64::from(sum_two(dy, dy, |dy, _| dy))).sum();
+                    let product = |x: f32, dy: f32| (x - mean) * dy;
+                    let sum_product: f64 = rows.map(|(x, dy)| f64::from(sum_two(x, dy, product))).sum();
+                    let dscale_here = sum_product as f32 * inverse;
+                    let factor = scale[channel] * inverse;
+                    // SAFETY: elements and rows of one channel belong to one thread.
                     #[allow(unsafe_code)]
-                    let dx = unsafe { dx.row(range.clone()) };
-                    let pairs = x[range.clone()].iter().zip(&dy[range]);
-                    dx.iter_mut().zip(pairs).for_each(|(dx, (x, dy))| {
-                        *dx = factor * (dy - constant - (x - mean) * linear);
-                    });
-                }
-            });
+                    unsafe {
+                        if dscale.1 > 0 {
+                            dscale.row(channel..channel + 1)[0] = dscale_here;
+                        }
+                        if dbias.1 > 0 {
+                            dbias.row(channel..channel + 1)[0] = sum_dy as f32;
+                        }
+                    }
+                    if dx.1 == 0 {
+                        return;
+                    }
+                    // Through the batch's own statistics: what is constant or linear in x has no effect.
+                    let (constant, linear) =
+                        if self.training { (sum_dy as f32 / count, dscale_here * inverse / count) } else { (0.0, 0.0) };
+                    for range in sizes.places(channel) {
+                        // SAFETY: as above.
+                        #[allow(unsafe_code)]
+                        let dx = unsafe { dx.row(range.clone()) };
+                        let pairs = x[range.clone()].iter().zip(&dy[range]);
+                        dx.iter_mut().zip(pairs).for_each(|(dx, (x, dy))| {
+                            *dx = factor * (dy - constant - (x - mean) * linear);
+                        });
+                    }
+                },
+            );
         });
         Ok(())
     }
