@@ -55,7 +55,7 @@ fn temperature_softens_as_in_the_mission() {
     for (temperature, expected) in [(1.0, [1.0, 0.0, 0.0]), (100.0, [0.56, 0.23, 0.21])] {
         let options = JobOptions {
             loss: Loss::None,
-            teachers: vec![linear(&IDENTITY, 3, true)],
+            teachers: vec![linear(&IDENTITY, 3, true).into()],
             temperature,
             ..JobOptions::default()
         };
@@ -111,7 +111,7 @@ fn losses_are_what_they_are_defined_as() {
 fn distillation_mixes_labels_and_the_mean_of_the_teachers() {
     let x = [1.0f32, 2.0, 0.5];
     let doubled: Vec<f32> = IDENTITY.iter().map(|w| 2.0 * w).collect();
-    let teachers = vec![linear(&doubled, 3, true), linear(&IDENTITY, 3, false)];
+    let teachers = vec![linear(&doubled, 3, true).into(), linear(&IDENTITY, 3, false).into()];
     let options = JobOptions { teachers, temperature: 3.0, alpha: 0.7, ..JobOptions::default() };
     let job = Job::build(&linear(&IDENTITY, 3, false), &options).unwrap();
     let own: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
@@ -127,7 +127,7 @@ fn distillation_mixes_labels_and_the_mean_of_the_teachers() {
 
 #[test]
 fn what_does_not_fit_is_said() {
-    let options = JobOptions { teachers: vec![linear(&[1.0; 16], 4, false)], ..JobOptions::default() };
+    let options = JobOptions { teachers: vec![linear(&[1.0; 16], 4, false).into()], ..JobOptions::default() };
     let error = Job::build(&linear(&IDENTITY, 3, false), &options).unwrap_err();
     assert!(matches!(error, JobError::Teacher { .. }) && error.to_string().contains("[N, 4]"), "{error}");
     let error = Job::build(&linear(&IDENTITY, 3, false), &JobOptions { loss: Loss::None, ..JobOptions::default() })

@@ -113,9 +113,9 @@ pub struct Data {
     /// Which array of the data an input of the network gets, where names differ
     #[arg(long = "input", value_name = "NAME=ARRAY", value_parser = name_and_text)]
     pub inputs: Vec<(String, String)>,
-    /// The output that the labels are for [default: the only one]
+    /// The output that the labels are for [default: the only one]; training takes several, the first is measured
     #[arg(long = "output-name", value_name = "NAME")]
-    pub output_name: Option<String>,
+    pub output_names: Vec<String>,
     /// Samples computed at once
     #[arg(long, value_name = "COUNT", default_value_t = 64)]
     pub batch: usize,
@@ -189,7 +189,10 @@ pub struct Train {
     /// A network whose outputs are imitated; may be given several times
     #[arg(long = "teacher", value_name = "NET")]
     pub teachers: Vec<PathBuf>,
-    /// Temperature of imitated class scores
+    /// How much a teacher counts beside the others, one a teacher in the same order [default: all the same]
+    #[arg(long = "teacher-weight", value_name = "WEIGHT")]
+    pub teacher_weights: Vec<f32>,
+    /// Temperature of imitated scores
     #[arg(long, value_name = "T", default_value_t = 4.0)]
     pub temperature: f32,
     /// Weight of the imitation; labels have the rest [default: 0.9; 1 with --loss none]
@@ -198,6 +201,21 @@ pub struct Train {
     /// Parameters that stay as they are: a name, or its beginning and *
     #[arg(long, value_name = "NAME")]
     pub freeze: Vec<String>,
+    /// Weights that are trained though they are frozen or no parameters: a name, or its beginning and *
+    #[arg(long, value_name = "NAME")]
+    pub train: Vec<String>,
+    /// Put batch normalization behind convolutions that have a bias and none, so that the network computes what it did
+    #[arg(long)]
+    pub insert_bn: bool,
+    /// Measure the statistics of batch normalization anew at the end, on so many batches
+    #[arg(long, value_name = "BATCHES")]
+    pub reestimate_bn: Option<NonZeroUsize>,
+    /// Write the epoch that was best on the validation samples, not the last
+    #[arg(long)]
+    pub best: bool,
+    /// End when so many epochs in a row were not better on the validation samples than the best (which is written)
+    #[arg(long, value_name = "EPOCHS")]
+    pub patience: Option<u64>,
     /// Keep the running statistics of batch normalization
     #[arg(long)]
     pub freeze_batch_norm: bool,

@@ -1,6 +1,7 @@
 //! Where words go: results to stdout, notes and failures to stderr.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::json;
@@ -75,4 +76,52 @@ impl Console {
 fn width() -> Option<usize> {
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     io::stdout().is_terminal().then(|| columns.unwrap_or(TERMINAL_WIDTH))
+}
+
+/// A line on a terminal that is written over as work goes on; elsewhere nothing.
+#[derive(Debug)]
+pub struct Progress {
+    terminal: bool,
+    shown: bool,
+    last: Instant,
+}
+
+impl Progress {
+    const EVERY: Duration = Duration::from_millis(200);
+    const CELLS: usize = 24;
+
+    /// For the command line's wishes.
+    pub fn new(global: &Global) -> Self {
+        let terminal = io::stderr().is_terminal() && !global.quiet;
+        Self { terminal, shown: false, last: Instant::now() }
+    }
+
+    /// Whether there is a terminal, where progress is shown.
+    pub fn is_shown(&self) -> bool {
+        self.terminal
+    }
+
+    /// Whether it is time to show how far the work is.
+    pub fn is_due(&self) -> bool {
+        self.terminal && self.last.elapsed() >= Self::EVERY
+    }
+
+    /// Shows which part of the work is done.
+    pub fn show(&mut self, part: f64, text: &str) {
+        self.last = Instant::now();
+        self.shown = true;
+        let full = (part.clamp(0.0, 1.0) * Self::CELLS as f64) as usize;
+        let bar: String = (0..Self::CELLS).map(|cell| if cell < full { '#' } else { '.' }).collect();
+        // Back to the first column, the line erased.
+        let _ = write!(io::stderr(), "\r\x1b[2K{bar} {:3.0} % {}", 100.0 * part, plain_lines(text));
+        let _ = io::stderr().flush();
+    }
+
+    /// Takes the line away.
+    pub fn clear(&mut self) {
+        if self.shown {
+            self.shown = false;
+            let _ = write!(io::stderr(), "\r\x1b[2K");
+        }
+    }
 }

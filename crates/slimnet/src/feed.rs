@@ -19,6 +19,8 @@ pub struct Opened {
     pub splits: Splits,
     pub preprocessing: Preprocessing,
     inputs: Vec<Input>,
+    /// Shape of a sample's targets, if they are made of class labels.
+    targets: Option<Vec<usize>>,
 }
 
 /// An input of a network and the array that it gets.
@@ -71,7 +73,7 @@ pub fn open(options: &Data, graph: &Graph) -> Result<Opened> {
         }
     }
     let inputs = assign(options, graph, &splits.train, &preprocessing)?;
-    Ok(Opened { splits, preprocessing, inputs })
+    Ok(Opened { splits, preprocessing, inputs, targets: None })
 }
 
 /// Decides which array each input gets, and checks that it can.
@@ -157,7 +159,25 @@ impl Opened {
     fn feed(&self, split: &Split, options: LoaderOptions) -> Result<Feed> {
         let loader = Loader::new(split.clone(), options)
             .map_err(|error| Failure::new(&format!("cannot use the data {:?}", self.splits.name), &error))?;
-        Ok(Feed { loader, inputs: self.inputs.clone() })
+        Ok(Feed { loader, inputs: self.inputs.clone(), targets: self.targets.clone() })
+    }
+
+    /// Turns class labels into targets of the output's shape: 0 or 1 for a single number, else 1 for the class and 0 for
+    /// the others.
+    pub fn labels_as_targets(&mut self, graph: &Graph, output: ValueId) -> Result<()> {
+        let shape = graph.value(output).shape.as_deref().unwrap_or_default();
+        let sample: Option<Vec<usize>> = shape.iter().skip(1).map(slimnet_graph::Dim::known).collect();
+        let Some(sample) = sample.filter(|sample| sample.iter().filter(|&&length| length > 1).count() <= 1) else {
+            let why = format!(
+                "class labels say one number a sample, the output has {}",
+                slimnet_graph::graph::display_shape(shape)
+            );
+            return Err(Failure::because("data and network do not fit", &why));
+        };
+        let classes = sample.iter().product::<usize>().max(2);
+        self.splits.require_classes(classes).map_err(|error| Failure::new("data and network do not fit", &error))?;
+        self.targets = Some(sample);
+        Ok(())
     }
 
     /// Whether samples have classes.
@@ -171,6 +191,7 @@ impl Opened {
 pub struct Feed {
     loader: Loader,
     inputs: Vec<Input>,
+    targets: Option<Vec<usize>>,
 }
 
 impl Feed {
@@ -191,7 +212,13 @@ impl Feed {
             let shape = [&[count], input.shape.as_slice()].concat();
             values.push((input.name.clone(), Tensor::from_values(shape, array.values.clone())?));
         }
-        if let Some(labels) = samples.labels() {
+        if let (Some(labels), Some(sample)) = (samples.labels(), &self.targets) {
+            let classes: usize = sample.iter().product();
+            let first = usize::from(classes == 1);
+            let of = |&label: &i64| (first..first + classes).map(move |class| f32::from(label as usize == class));
+            let shape = [&[count], sample.as_slice()].concat();
+            values.push(("targets".into(), Tensor::from_values(shape, labels.iter().flat_map(of).collect())?));
+        } else if let Some(labels) = samples.labels() {
             values.push(("labels".into(), Tensor::vector(labels.to_vec())));
         }
         if let Some(target) = samples.target() {

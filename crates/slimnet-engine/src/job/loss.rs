@@ -1,32 +1,25 @@
-//! Losses as nodes of the graph.
+//! Losses on labels and targets, as nodes of the graph.
 
-use std::collections::HashMap;
-
+use slimnet_graph::Op;
 use slimnet_graph::graph::{Dim, Graph, Value, ValueId};
-use slimnet_graph::infer::infer_graph;
 use slimnet_graph::ops::elementwise::{Binary, Unary};
 use slimnet_graph::ops::index::GatherElements;
 use slimnet_graph::ops::layout::Unsqueeze;
 use slimnet_graph::ops::normalization::{Softmax, SoftmaxKind};
 use slimnet_graph::ops::reduction::{Reduce, ReduceKind};
 use slimnet_graph::tensor::{ElementType, Tensor};
-use slimnet_graph::{Op, infer::GraphInferError};
 
-use super::merge::merge;
-use super::{JobError, JobOptions, Loss, logits, output, shape_text};
+use super::scores::{Activation, ending, scores};
+use super::{JobError, Loss, shape_text};
 
-/// The axis of the classes of `[N, K, …]`.
-const CLASSES: i64 = 1;
-
-fn mean(graph: &mut Graph, value: ValueId) -> ValueId {
-    reduce(graph, ReduceKind::Mean, value)
+/// The mean of all elements.
+pub(super) fn mean(graph: &mut Graph, value: ValueId) -> ValueId {
+    let reduce = Reduce { keepdims: false, noop_with_empty_axes: false };
+    graph.apply("loss/mean", Op::Reduce(ReduceKind::Mean, reduce), &[value])
 }
 
-fn reduce(graph: &mut Graph, kind: ReduceKind, value: ValueId) -> ValueId {
-    graph.apply("loss/mean", Op::Reduce(kind, Reduce { keepdims: false, noop_with_empty_axes: false }), &[value])
-}
-
-fn scaled(graph: &mut Graph, value: ValueId, factor: f32) -> ValueId {
+/// A value times a number.
+pub(super) fn scaled(graph: &mut Graph, value: ValueId, factor: f32) -> ValueId {
     if factor == 1.0 {
         return value;
     }
@@ -34,41 +27,99 @@ fn scaled(graph: &mut Graph, value: ValueId, factor: f32) -> ValueId {
     graph.apply("loss/scaled", Binary::Mul, &[value, factor])
 }
 
-/// An input of the job that holds what the network should give.
-fn add_input(
-    graph: &mut Graph,
-    wish: &str,
-    element_type: ElementType,
-    shape: Option<Vec<Dim>>,
-) -> Result<ValueId, JobError> {
-    let name = graph.fresh_name(wish);
-    let input = graph.add_value(Value::new(&name))?;
-    let value = graph.value_mut(input);
-    (value.element_type, value.shape) = (Some(element_type), shape);
-    graph.add_input(input)?;
-    Ok(input)
+/// The sum of values.
+pub(super) fn sum(graph: &mut Graph, name: &str, values: &[ValueId]) -> Option<ValueId> {
+    values.iter().copied().reduce(|sum, value| graph.apply(name, Binary::Add, &[sum, value]))
 }
 
-/// The loss on labels or targets; `None` if they are not looked at.
-pub(super) fn on_labels(graph: &mut Graph, output: ValueId, loss: Loss) -> Result<Option<ValueId>, JobError> {
+/// The mean of squared differences.
+pub(super) fn squared_difference(graph: &mut Graph, a: ValueId, b: ValueId) -> ValueId {
+    let difference = graph.apply("loss/difference", Binary::Sub, &[a, b]);
+    let square = graph.apply("loss/square", Binary::Mul, &[difference, difference]);
+    mean(graph, square)
+}
+
+/// The mean of log(1 + eˣ) − x · t: cross-entropy of sigmoid(x) with t.
+pub(super) fn binary_cross_entropy(graph: &mut Graph, x: ValueId, targets: ValueId) -> ValueId {
+    let both = graph.apply("loss/softplus", Unary::Softplus, &[x]);
+    let agreed = graph.apply("loss/agreed", Binary::Mul, &[x, targets]);
+    let each = graph.apply("loss/each", Binary::Sub, &[both, agreed]);
+    mean(graph, each)
+}
+
+/// Inputs of the job that hold what outputs should be; outputs of one shape share one.
+#[derive(Debug, Default)]
+pub(super) struct Targets(Vec<ValueId>);
+
+impl Targets {
+    fn input(
+        &mut self,
+        graph: &mut Graph,
+        wish: &str,
+        element_type: ElementType,
+        shape: Option<Vec<Dim>>,
+    ) -> Result<ValueId, JobError> {
+        let same = |&&input: &&ValueId| {
+            let value = graph.value(input);
+            value.element_type == Some(element_type) && value.shape == shape
+        };
+        if let Some(&input) = self.0.iter().find(same) {
+            return Ok(input);
+        }
+        let name = graph.fresh_name(wish);
+        let input = graph.add_value(Value::new(&name))?;
+        let value = graph.value_mut(input);
+        (value.element_type, value.shape) = (Some(element_type), shape);
+        graph.add_input(input)?;
+        self.0.push(input);
+        Ok(input)
+    }
+
+    /// Whether an input of the job is one of these.
+    pub(super) fn contains(&self, input: ValueId) -> bool {
+        self.0.contains(&input)
+    }
+}
+
+/// The loss of one output on labels or targets; `None` if they are not looked at.
+pub(super) fn on_labels(
+    graph: &mut Graph,
+    output: ValueId,
+    loss: Loss,
+    targets: &mut Targets,
+) -> Result<Option<ValueId>, JobError> {
+    let end = ending(graph, output);
     let shape = graph.value(output).shape.clone();
+    let wrong = |graph: &Graph, loss: &'static str, expected: &'static str, found: String| JobError::Output {
+        output: graph.value(output).name.clone(),
+        loss,
+        expected,
+        found,
+    };
     Ok(Some(match loss {
         Loss::None => return Ok(None),
         Loss::CrossEntropy { label_smoothing } => {
-            let x = logits(graph, output);
-            let shape = graph.value(x).shape.clone().filter(|shape| shape.len() >= 2);
-            let Some(shape) = shape else {
-                let (output, found) = (graph.value(output).name.clone(), shape_text(graph, x));
-                return Err(JobError::Shape { output, loss: "cross-entropy", expected: "[N, classes, …]", found });
+            let Some(axis) = end.class_axis() else {
+                let found = "a softmax along an axis that a later reshape merges with others".to_owned();
+                return Err(wrong(graph, "cross-entropy", "the classes along an axis of their own", found));
             };
-            let mut places = shape.clone();
-            places.remove(1);
-            let labels = add_input(graph, "labels", ElementType::I64, Some(places))?;
-            let log = Op::Softmax(SoftmaxKind::LogSoftmax, Softmax { axis: CLASSES });
+            let Some(mut places) = shape.filter(|shape| axis < shape.len()) else {
+                let found = format!("the shape {}", shape_text(graph, output));
+                return Err(wrong(graph, "cross-entropy", "the shape [N, classes, …]", found));
+            };
+            if places[axis].known() == Some(1) {
+                let found = format!("the shape {} with one class", shape_text(graph, output));
+                return Err(wrong(graph, "cross-entropy", "two classes or more (for one probability: bce)", found));
+            }
+            let x = scores(graph, output, &end)?;
+            places.remove(axis);
+            let axis = axis as i64;
+            let labels = targets.input(graph, "labels", ElementType::I64, Some(places))?;
+            let log = Op::Softmax(SoftmaxKind::LogSoftmax, Softmax { axis });
             let log = graph.apply("loss/log_probability", log, &[x]);
-            let axis = graph.add_constant("loss/axis", Tensor::vector(vec![CLASSES]));
-            let index = graph.apply("loss/index", Unsqueeze {}, &[labels, axis]);
-            let chosen = graph.apply("loss/chosen", GatherElements { axis: CLASSES }, &[log, index]);
+            let axes = graph.add_constant("loss/axis", Tensor::vector(vec![axis]));
+            let index = graph.apply("loss/index", Unsqueeze {}, &[labels, axes]);
+            let chosen = graph.apply("loss/chosen", GatherElements { axis }, &[log, index]);
             let chosen = mean(graph, chosen);
             let mut loss = scaled(graph, chosen, label_smoothing - 1.0);
             if label_smoothing != 0.0 {
@@ -79,117 +130,17 @@ pub(super) fn on_labels(graph: &mut Graph, output: ValueId, loss: Loss) -> Resul
             loss
         }
         Loss::MeanSquaredError => {
-            let targets = add_input(graph, "targets", ElementType::F32, shape)?;
+            let targets = targets.input(graph, "targets", ElementType::F32, shape)?;
             squared_difference(graph, output, targets)
         }
         Loss::BinaryCrossEntropy => {
-            let x = logits(graph, output);
-            let targets = add_input(graph, "targets", ElementType::F32, shape)?;
-            let both = graph.apply("loss/softplus", Unary::Softplus, &[x]);
-            let agreed = graph.apply("loss/agreed", Binary::Mul, &[x, targets]);
-            let each = graph.apply("loss/each", Binary::Sub, &[both, agreed]);
-            mean(graph, each)
+            if matches!(end.activation, Activation::Softmax | Activation::LogSoftmax) {
+                let found = "a softmax: its numbers depend on each other".to_owned();
+                return Err(wrong(graph, "binary cross-entropy", "scores or a sigmoid", found));
+            }
+            let x = scores(graph, output, &end)?;
+            let targets = targets.input(graph, "targets", ElementType::F32, shape)?;
+            binary_cross_entropy(graph, x, targets)
         }
     }))
-}
-
-fn squared_difference(graph: &mut Graph, a: ValueId, b: ValueId) -> ValueId {
-    let difference = graph.apply("loss/difference", Binary::Sub, &[a, b]);
-    let square = graph.apply("loss/square", Binary::Mul, &[difference, difference]);
-    mean(graph, square)
-}
-
-/// softmax(x / T) along the classes, or its logarithm.
-fn softened(graph: &mut Graph, kind: SoftmaxKind, x: ValueId, temperature: f32) -> ValueId {
-    let x = scaled(graph, x, 1.0 / temperature);
-    graph.apply("loss/softened", Op::Softmax(kind, Softmax { axis: CLASSES }), &[x])
-}
-
-/// How far the network is from its teachers. Of class scores `T² · −Σ_k p_k log softmax(x / T)_k`, with p the mean of the
-/// teachers' `softmax(t / T)` (Hinton, Vinyals, Dean 2015, arXiv 1503.02531; the factor keeps the gradients' size); of other
-/// outputs the mean squared difference to the teachers' mean.
-pub(super) fn distillation(graph: &mut Graph, of: ValueId, options: &JobOptions) -> Result<ValueId, JobError> {
-    let student = if options.classes { logits(graph, of) } else { of };
-    let mut targets: Option<ValueId> = None;
-    for (number, teacher) in options.teachers.iter().enumerate() {
-        let prefix = if options.teachers.len() == 1 { "teacher/".to_owned() } else { format!("teacher/{number}/") };
-        let target = add_teacher(graph, teacher, number + 1, &prefix, student, options)?;
-        let target =
-            if options.classes { softened(graph, SoftmaxKind::Softmax, target, options.temperature) } else { target };
-        targets = Some(targets.map_or(target, |sum| graph.apply("loss/targets", Binary::Add, &[sum, target])));
-    }
-    let targets = targets.ok_or(JobError::NoLoss)?;
-    let targets = scaled(graph, targets, 1.0 / options.teachers.len() as f32);
-    if !options.classes {
-        return Ok(squared_difference(graph, of, targets));
-    }
-    let log = softened(graph, SoftmaxKind::LogSoftmax, student, options.temperature);
-    let product = graph.apply("loss/product", Binary::Mul, &[targets, log]);
-    // A mean over classes too: made good for by their number.
-    let product = mean(graph, product);
-    let classes = graph.value(student).shape.as_ref().and_then(|shape| shape.get(1)?.known()).unwrap_or(1);
-    Ok(scaled(graph, product, -(classes as f32) * options.temperature * options.temperature))
-}
-
-/// Joins a teacher to the graph; its output (before a softmax) that corresponds to the network's.
-fn add_teacher(
-    graph: &mut Graph,
-    teacher: &Graph,
-    number: usize,
-    prefix: &str,
-    student: ValueId,
-    options: &JobOptions,
-) -> Result<ValueId, JobError> {
-    let mut teacher = teacher.clone();
-    infer_graph(&mut teacher)?;
-    let wrong =
-        |what: String, expected: String, found: String| JobError::Teacher { teacher: number, what, expected, found };
-    // Labels have joined the graph behind the network's own inputs.
-    let own: Vec<_> = graph.free_inputs().filter(|&input| !is_target(graph, input)).collect();
-    let theirs: Vec<_> = teacher.free_inputs().collect();
-    let mut places = HashMap::new();
-    for (position, &input) in theirs.iter().enumerate() {
-        let name = &teacher.value(input).name;
-        let named = own.iter().copied().find(|&own| graph.value(own).name == *name);
-        let Some(place) = named.or_else(|| own.get(position).copied().filter(|_| own.len() == theirs.len())) else {
-            let names = own.iter().map(|&own| format!("{:?}", graph.value(own).name)).collect::<Vec<_>>().join(", ");
-            return Err(wrong("inputs".into(), names, format!("{name:?}")));
-        };
-        let (expected, found) = (graph.value(place).shape.clone(), teacher.value(input).shape.clone());
-        if let (Some(expected), Some(found)) = (expected, found) {
-            let differ = |(a, b): (&Dim, &Dim)| a.known().zip(b.known()).is_some_and(|(a, b)| a != b);
-            if expected.len() != found.len() || expected.iter().zip(&found).any(differ) {
-                return Err(wrong(
-                    format!("shape of input {name:?}"),
-                    shape_text(graph, place),
-                    shape_text(&teacher, input),
-                ));
-            }
-        }
-        places.insert(input, place);
-    }
-    let name = options
-        .output
-        .as_deref()
-        .filter(|name| teacher.outputs().iter().any(|&output| teacher.value(output).name == **name));
-    let target = output(&teacher, name)?;
-    let target = if options.classes { logits(&teacher, target) } else { target };
-    let places = merge(graph, &teacher, prefix, &places)?;
-    let target = places[&target];
-    infer_graph(graph).map_err(|error: GraphInferError| {
-        wrong("how it fits together".into(), "inputs that it must take".into(), error.to_string())
-    })?;
-    let (expected, found) = (graph.value(student).shape.clone(), graph.value(target).shape.clone());
-    if expected != found {
-        return Err(wrong("shape of the output".into(), shape_text(graph, student), shape_text(graph, target)));
-    }
-    Ok(target)
-}
-
-/// Whether an input of the job holds labels or targets.
-fn is_target(graph: &Graph, input: ValueId) -> bool {
-    let mut readers = graph.value(input).readers();
-    readers.any(|reader| {
-        graph.node(reader.node).outputs().iter().flatten().any(|&output| graph.value(output).name.starts_with("loss/"))
-    })
 }

@@ -1,31 +1,35 @@
 //! Training jobs: one graph of a network, its frozen teachers and the losses.
 
+mod distillation;
+mod free_batch;
 mod loss;
 mod merge;
+mod mode;
+mod parameters;
+pub mod scores;
 
-use slimnet_graph::Op;
 use slimnet_graph::graph::{Graph, GraphError, ValueId, display_shape};
 use slimnet_graph::infer::{GraphInferError, infer_graph};
-use slimnet_graph::ops::Role;
-use slimnet_graph::ops::elementwise::{Binary, Unary};
-use slimnet_graph::ops::normalization::SoftmaxKind;
-use slimnet_graph::roles::roles;
-use slimnet_graph::tensor::{ElementType, Tensor};
+use slimnet_graph::ops::elementwise::Binary;
+use slimnet_graph::tensor::Tensor;
+
+pub use free_batch::{fixed_batch, free_batch};
+pub use mode::{batch_norm_meaning, evaluation_meaning};
 
 /// Why a job cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// The output that the loss is for is not told, or there is none.
     #[error("the network has the outputs {found}; {expected}")]
-    Output {
+    Outputs {
         /// What should be.
         expected: String,
         /// What there is.
         found: String,
     },
-    /// The output has another shape than the loss needs.
-    #[error("output {output:?} has the shape {found}; {loss} needs {expected}")]
-    Shape {
+    /// An output that a loss cannot be taken of.
+    #[error("output {output:?} has {found}; {loss} needs {expected}")]
+    Output {
         /// The output.
         output: String,
         /// The loss.
@@ -46,6 +50,32 @@ pub enum JobError {
         expected: String,
         /// What the teacher has.
         found: String,
+    },
+    /// A setting outside its range.
+    #[error("{setting} is {found}; expected {expected}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// Its range.
+        expected: &'static str,
+        /// What it is.
+        found: f32,
+    },
+    /// A pattern that names nothing.
+    #[error("{setting} {pattern:?} names no float32 weights of the network")]
+    Pattern {
+        /// What the pattern is for: `train` or `freeze`.
+        setting: &'static str,
+        /// The pattern.
+        pattern: String,
+    },
+    /// Batch normalisation that was stored as in training and must be run as in evaluation.
+    #[error(
+        "{node} is stored as in training and its new running statistics are read; it cannot be run as in evaluation"
+    )]
+    Mode {
+        /// The node.
+        node: String,
     },
     /// Nothing to learn from.
     #[error("there is neither a loss on labels nor a teacher: nothing to learn from")]
@@ -78,39 +108,78 @@ pub enum Loss {
     None,
 }
 
+/// A network that is imitated.
+#[derive(Debug, Clone)]
+pub struct Teacher {
+    /// The network.
+    pub graph: Graph,
+    /// How much it counts beside other teachers; only the ratio matters.
+    pub weight: f32,
+}
+
+impl From<Graph> for Teacher {
+    fn from(graph: Graph) -> Self {
+        Self { graph, weight: 1.0 }
+    }
+}
+
 /// What a job is made of, besides the network.
 #[derive(Debug, Clone)]
 pub struct JobOptions {
     /// The loss on labels.
     pub loss: Loss,
-    /// The output that labels are for, if there are several.
-    pub output: Option<String>,
+    /// The outputs that labels are for, each with a loss of its own; if there are several, losses are added. None named:
+    /// the only output.
+    pub outputs: Vec<String>,
     /// Networks whose outputs are imitated. With several, their softened probabilities (or outputs) are averaged.
-    pub teachers: Vec<Graph>,
-    /// Temperature T of imitated class scores.
+    pub teachers: Vec<Teacher>,
+    /// Temperature T > 0 of imitated scores.
     pub temperature: f32,
-    /// Weight of the imitation; the loss on labels has the rest.
+    /// Weight of the imitation, 0 to 1; the loss on labels has the rest.
     pub alpha: f32,
-    /// Whether outputs of the teachers are class scores, compared by cross-entropy at the temperature; else by their mean
-    /// squared difference.
+    /// With [`Loss::None`]: whether outputs that labels would be for are class scores, even if they end in no softmax.
     pub classes: bool,
     /// Whether batch normalisation keeps to its running statistics.
     pub freeze_batch_norm: bool,
     /// Names (or beginnings of names, ending in `*`) of parameters that are not trained.
     pub freeze: Vec<String>,
+    /// Names (or beginnings of names, ending in `*`) of `float32` data that is trained though it is frozen or no parameter.
+    pub train: Vec<String>,
 }
 
 impl Default for JobOptions {
     fn default() -> Self {
         Self {
             loss: Loss::CrossEntropy { label_smoothing: 0.0 },
-            output: None,
+            outputs: Vec::new(),
             teachers: Vec::new(),
             temperature: 1.0,
             alpha: 0.5,
             classes: true,
             freeze_batch_norm: false,
             freeze: Vec::new(),
+            train: Vec::new(),
+        }
+    }
+}
+
+impl JobOptions {
+    fn check(&self) -> Result<(), JobError> {
+        let wrong = |setting, expected, found| Err(JobError::Setting { setting, expected, found });
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return wrong("the temperature", "a number above 0", self.temperature);
+        }
+        if !(0.0..=1.0).contains(&self.alpha) {
+            return wrong("the weight of the imitation (alpha)", "0 to 1", self.alpha);
+        }
+        if let Loss::CrossEntropy { label_smoothing } = self.loss
+            && !(0.0..=1.0).contains(&label_smoothing)
+        {
+            return wrong("the label smoothing", "0 to 1", label_smoothing);
+        }
+        match self.teachers.iter().find(|teacher| !(teacher.weight > 0.0 && teacher.weight.is_finite())) {
+            Some(teacher) => wrong("the weight of a teacher", "a number above 0", teacher.weight),
+            None => Ok(()),
         }
     }
 }
@@ -128,136 +197,74 @@ pub struct Job {
     pub parameters: Vec<ValueId>,
     /// Running statistics, and their new values.
     pub updates: Vec<(ValueId, ValueId)>,
+    /// Names of the outputs that are imitated.
+    pub imitated: Vec<String>,
 }
 
 impl Job {
-    /// Puts a job together.
+    /// Puts a job together. A network that was exported for a fixed number of samples is freed of it where that is possible.
     ///
     /// # Errors
     /// See [`JobError`].
     pub fn build(network: &Graph, options: &JobOptions) -> Result<Self, JobError> {
-        let mut graph = network.clone();
+        options.check()?;
+        let mut graph = free_batch(network).unwrap_or_else(|| network.clone());
         infer_graph(&mut graph)?;
-        let parameters = parameters(&graph, &options.freeze);
-        if parameters.is_empty() {
-            return Err(JobError::NoParameters);
+        let parameters = parameters::parameters(&graph, options)?;
+        let labelled = outputs(&graph, &options.outputs)?;
+        let updates = mode::training_meaning(&mut graph, options.freeze_batch_norm)?;
+        infer_graph(&mut graph)?;
+        let mut targets = loss::Targets::default();
+        let mut on_labels = Vec::new();
+        for &output in &labelled {
+            on_labels.extend(loss::on_labels(&mut graph, output, options.loss, &mut targets)?);
         }
-        let output = output(&graph, options.output.as_deref())?;
-        let updates = training_meaning(&mut graph, options.freeze_batch_norm)?;
         let mut losses = Vec::new();
-        if let Some(loss) = loss::on_labels(&mut graph, output, options.loss)? {
+        if let Some(loss) = loss::sum(&mut graph, "loss/labels", &on_labels) {
             losses.push(("loss/label".to_owned(), loss, 1.0 - options.alpha));
         }
+        let mut imitated = Vec::new();
         if !options.teachers.is_empty() {
-            let loss = loss::distillation(&mut graph, output, options)?;
+            let inputs: Vec<_> = graph.free_inputs().filter(|&input| !targets.contains(input)).collect();
+            let (loss, outputs) = distillation::distillation(&mut graph, &labelled, &inputs, options)?;
             losses.push(("loss/distillation".to_owned(), loss, options.alpha));
+            imitated = outputs.into_iter().map(|output| graph.value(output).name.clone()).collect();
         }
         if let [(_, _, weight)] = losses.as_mut_slice() {
             *weight = 1.0;
         }
-        let total = losses.iter().fold(None, |sum: Option<ValueId>, (_, loss, weight)| {
-            let part = if *weight == 1.0 {
+        let mut parts = Vec::new();
+        for (_, loss, weight) in &losses {
+            parts.push(if *weight == 1.0 {
                 *loss
             } else {
                 let weight = graph.add_constant("loss/weight", Tensor::scalar(*weight));
                 graph.apply("loss/part", Binary::Mul, &[*loss, weight])
-            };
-            Some(sum.map_or(part, |sum| graph.apply("loss/sum", Binary::Add, &[sum, part])))
-        });
-        let total = total.ok_or(JobError::NoLoss)?;
+            });
+        }
+        let total = loss::sum(&mut graph, "loss/sum", &parts).ok_or(JobError::NoLoss)?;
         infer_graph(&mut graph)?;
         let losses = losses.into_iter().map(|(name, loss, _)| (name, loss)).collect();
-        Ok(Self { graph, total, losses, parameters, updates })
+        Ok(Self { graph, total, losses, parameters, updates, imitated })
     }
 }
 
-/// The output that the loss is for.
-fn output(graph: &Graph, name: Option<&str>) -> Result<ValueId, JobError> {
+/// The outputs that labels are for.
+fn outputs(graph: &Graph, names: &[String]) -> Result<Vec<ValueId>, JobError> {
     let outputs = graph.outputs();
     let found = || outputs.iter().map(|&id| format!("{:?}", graph.value(id).name)).collect::<Vec<_>>().join(", ");
-    let wrong = |expected: String| JobError::Output { expected, found: found() };
-    match (name, outputs) {
-        (Some(name), _) => {
-            let output = outputs.iter().copied().find(|&id| graph.value(id).name == name);
-            output.ok_or_else(|| wrong(format!("there is none named {name:?}")))
-        }
-        (None, [only]) => Ok(*only),
-        (None, _) => Err(wrong("say which one the loss is for".to_owned())),
+    let wrong = |expected: String| JobError::Outputs { expected, found: found() };
+    match (names, outputs) {
+        ([], [only]) => Ok(vec![*only]),
+        ([], _) => Err(wrong("say which of them labels are for".to_owned())),
+        (names, _) => names
+            .iter()
+            .map(|name| {
+                let output = outputs.iter().copied().find(|&id| graph.value(id).name == *name);
+                output.ok_or_else(|| wrong(format!("there is none named {name:?}")))
+            })
+            .collect(),
     }
-}
-
-/// The `float32` parameters that are not frozen.
-fn parameters(graph: &Graph, freeze: &[String]) -> Vec<ValueId> {
-    let roles = roles(graph);
-    let frozen = |name: &str| {
-        freeze.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => name == pattern,
-        })
-    };
-    let trained = |id: ValueId| {
-        let value = graph.value(id);
-        let float = value.data.as_ref().is_some_and(|data| data.element_type() == ElementType::F32 && !data.is_empty());
-        float && roles[id.index()] == Some(Role::Parameter) && !frozen(&value.name)
-    };
-    graph.values().map(|(id, _)| id).filter(|&id| trained(id)).collect()
-}
-
-/// Gives batch normalisation and dropout their meaning in training. Returns running statistics and their new values.
-fn training_meaning(graph: &mut Graph, freeze_batch_norm: bool) -> Result<Vec<(ValueId, ValueId)>, JobError> {
-    let mut updates = Vec::new();
-    let ids: Vec<_> = graph.nodes().map(|(id, _)| id).collect();
-    for id in ids {
-        let mut node = graph.node(id).clone();
-        let Some(result) = node.output(0) else { continue };
-        let name = graph.value(result).name.clone();
-        let mut inputs = node.inputs().to_vec();
-        let mut outputs = vec![Some(result)];
-        match &mut node.op {
-            Op::BatchNormalization(op) if !freeze_batch_norm => {
-                op.training_mode = true;
-                for part in ["mean", "variance", "batch_mean", "batch_deviation"] {
-                    outputs.push(Some(graph.add_intermediate(&format!("{name}/{part}"))));
-                }
-                for slot in [3, 4] {
-                    if let (Some(state), Some(new)) = (inputs[slot], outputs[slot - 2]) {
-                        updates.push((state, new));
-                    }
-                }
-            }
-            Op::Dropout(_) => {
-                let training = Tensor::from_f64s(ElementType::Bool, vec![], vec![1.0]).ok();
-                inputs.resize(3, None);
-                inputs[2] = training.map(|training| graph.add_constant("training", training));
-                outputs.push(Some(graph.add_intermediate(&format!("{name}/mask"))));
-            }
-            _ => continue,
-        }
-        graph.remove_node(id);
-        graph.add_node(&node.name, node.op, inputs, outputs)?;
-    }
-    // Statistics that are no data of the file (computed ones) stay as they are.
-    updates.retain(|(state, _)| graph.value(*state).data.is_some());
-    Ok(updates)
-}
-
-/// What an output is computed from before a softmax or sigmoid at the end.
-pub fn logits(graph: &Graph, output: ValueId) -> ValueId {
-    let mut value = output;
-    while let Some(id) = graph.value(value).producer() {
-        let node = graph.node(id);
-        let Some(input) = node.input(0) else { break };
-        match &node.op {
-            Op::Softmax(SoftmaxKind::Softmax | SoftmaxKind::LogSoftmax, _) | Op::Unary(Unary::Sigmoid) => return input,
-            Op::Unary(Unary::Identity) => {}
-            // The shape may change behind the softmax only if the loss does not see it: it must be the same.
-            Op::Reshape(_) | Op::Flatten(_) | Op::Squeeze(_) | Op::Unsqueeze(_)
-                if graph.value(input).shape == graph.value(value).shape => {}
-            _ => break,
-        }
-        value = input;
-    }
-    output
 }
 
 /// The shape of a value, in words.

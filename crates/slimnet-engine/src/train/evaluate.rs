@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use slimnet_graph::graph::{Dim, Graph, ValueId};
+use slimnet_graph::infer::infer_graph;
 use slimnet_graph::tensor::{ElementType, Tensor, TensorError};
 
 use super::batch::{Batch, SourceError};
+use crate::job::scores::{Activation, ending};
+use crate::job::{JobError, evaluation_meaning, fixed_batch, free_batch};
 use crate::kernels::Context;
 use crate::plan::{Memory, Plan, PlanError, PlanOptions, RunError};
 use crate::threads::Threads;
@@ -22,6 +25,9 @@ pub enum EvaluateError {
     /// The network refused the data.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The network cannot be run as in evaluation.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// A tensor that cannot be read.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -53,18 +59,6 @@ pub enum Metric {
     Binary,
 }
 
-/// What an output's numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Scale {
-    /// Logits: any numbers.
-    #[default]
-    Logits,
-    /// Probabilities: a softmax or sigmoid has been taken.
-    Probabilities,
-    /// Logarithms of probabilities.
-    LogProbabilities,
-}
-
 /// How good a network is.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Score {
@@ -94,7 +88,8 @@ pub struct Evaluator {
     graph: Graph,
     output: ValueId,
     metric: Metric,
-    scale: Scale,
+    activation: Activation,
+    class_axis: usize,
     lengths: BTreeMap<String, usize>,
     states: Vec<ValueId>,
     plans: HashMap<usize, Plan>,
@@ -103,17 +98,35 @@ pub struct Evaluator {
 
 impl Evaluator {
     /// For an output of a network. `lengths` are those of named dimensions other than the batch; `states` are names of
-    /// values whose data [`Self::set`] will change.
+    /// values whose data [`Self::set`] will change. Nodes that were stored as in training have their meaning in evaluation.
+    ///
+    /// # Errors
+    /// If the output has no axis of classes and classes are measured.
     pub fn new(
         graph: Graph,
         output: ValueId,
         metric: Metric,
         lengths: BTreeMap<String, usize>,
         states: &[String],
-    ) -> Self {
-        let scale = scale_of(&graph, output);
+    ) -> Result<Self, EvaluateError> {
+        let mut graph = free_batch(&graph).unwrap_or(graph);
+        evaluation_meaning(&mut graph)?;
+        infer_graph(&mut graph).map_err(JobError::from)?;
+        let end = ending(&graph, output);
+        let class_axis = match end.class_axis() {
+            Some(axis) => axis,
+            None if metric != Metric::Classes => 1,
+            None => {
+                return Err(EvaluateError::Mismatch {
+                    what: format!("classes of output {:?}", graph.value(output).name),
+                    expected: "an axis of their own".into(),
+                    found: "a softmax along an axis that a later reshape merges with others".into(),
+                });
+            }
+        };
         let states = states.iter().filter_map(|name| graph.find_value(name)).collect();
-        Self { graph, output, metric, scale, lengths, states, plans: HashMap::new(), changed: HashMap::new() }
+        let (plans, changed) = (HashMap::new(), HashMap::new());
+        Ok(Self { graph, output, metric, activation: end.activation, class_axis, lengths, states, plans, changed })
     }
 
     /// Gives a parameter or statistic other data.
@@ -231,7 +244,7 @@ impl Evaluator {
         };
         if self.metric == Metric::Classes {
             let labels = given("labels")?.to_i64s()?;
-            return classes(output.shape(), &values, &labels, self.scale);
+            return classes(output.shape(), self.class_axis, &values, &labels, self.activation);
         }
         let targets = given("targets")?;
         if targets.len() != values.len() {
@@ -248,25 +261,33 @@ impl Evaluator {
             let loss = pairs.map(|(x, t)| (x - t).powi(2)).sum::<f64>() / values.len() as f64;
             return Ok(Score { samples, correct: None, loss });
         }
-        let half = if self.scale == Scale::Logits { 0.0 } else { 0.5 };
+        let scores = self.activation != Activation::Sigmoid;
+        let half = if scores { 0.0 } else { 0.5 };
         let correct = pairs.clone().filter(|(x, t)| (**x > half) == (**t > 0.5)).count();
-        let entropy = |(&x, &t): (&f64, &f64)| match self.scale {
-            Scale::Logits => x.max(0.0) - x * t + (-x.abs()).exp().ln_1p(),
-            _ => -(t * x.max(1e-300).ln() + (1.0 - t) * (1.0 - x).max(1e-300).ln()),
+        let entropy = |(&x, &t): (&f64, &f64)| match scores {
+            true => x.max(0.0) - x * t + (-x.abs()).exp().ln_1p(),
+            false => -(t * x.max(1e-300).ln() + (1.0 - t) * (1.0 - x).max(1e-300).ln()),
         };
         let loss = pairs.map(entropy).sum::<f64>() / values.len() as f64;
         Ok(Score { samples: values.len(), correct: Some(correct), loss })
     }
 }
 
-/// Cross-entropy and top-1 of `[N, K, …]` with labels `[N, …]`.
-fn classes(shape: &[usize], values: &[f64], labels: &[i64], scale: Scale) -> Result<Score, EvaluateError> {
-    let (samples, classes) = (shape[0], shape.get(1).copied().unwrap_or(1));
-    let inner: usize = shape.iter().skip(2).product();
-    if labels.len() != samples * inner {
+/// Cross-entropy and top-1 along the axis of the classes, with a label for each place of the other axes.
+fn classes(
+    shape: &[usize],
+    axis: usize,
+    values: &[f64],
+    labels: &[i64],
+    activation: Activation,
+) -> Result<Score, EvaluateError> {
+    let classes = shape.get(axis).copied().unwrap_or(1);
+    let outer: usize = shape.iter().take(axis).product();
+    let inner: usize = shape.iter().skip(axis + 1).product();
+    if labels.len() != outer * inner {
         return Err(EvaluateError::Mismatch {
             what: "number of labels".into(),
-            expected: (samples * inner).to_string(),
+            expected: (outer * inner).to_string(),
             found: labels.len().to_string(),
         });
     }
@@ -286,13 +307,17 @@ fn classes(shape: &[usize], values: &[f64], labels: &[i64], scale: Scale) -> Res
         let best = row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best });
         let right = best == label && row.iter().all(|value| !value.is_nan());
         score.correct = score.correct.map(|correct| correct + usize::from(right));
-        score.loss += match scale {
-            Scale::Logits => {
+        if activation == Activation::Sigmoid {
+            // Back to the scores, whose softmax the loss is of.
+            row.iter_mut().for_each(|p| *p = p.max(1e-300).ln() - (1.0 - *p).max(1e-300).ln());
+        }
+        score.loss += match activation {
+            Activation::None | Activation::Sigmoid => {
                 let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 largest + row.iter().map(|value| (value - largest).exp()).sum::<f64>().ln() - row[label]
             }
-            Scale::Probabilities => -row[label].max(1e-300).ln(),
-            Scale::LogProbabilities => -row[label],
+            Activation::Softmax => -row[label].max(1e-300).ln(),
+            Activation::LogSoftmax => -row[label],
         };
     }
     score.loss /= score.samples.max(1) as f64;
@@ -316,11 +341,6 @@ fn part(data: &Tensor, start: usize, count: usize, size: usize) -> Result<Tensor
     Tensor::from_bytes(data.element_type(), shape, result.into())
 }
 
-/// The batch that the network's inputs are fixed to, if they are.
-pub fn fixed_batch(graph: &Graph) -> Option<usize> {
-    graph.free_inputs().find_map(|input| graph.value(input).shape.as_ref()?.first()?.known())
-}
-
 /// Lengths of the dimensions that inputs only name: `samples` for those of first axes, else as given.
 pub fn batch_lengths(graph: &Graph, samples: usize, given: &BTreeMap<String, usize>) -> BTreeMap<String, usize> {
     let mut lengths = given.clone();
@@ -337,24 +357,4 @@ pub fn batch_lengths(graph: &Graph, samples: usize, given: &BTreeMap<String, usi
         lengths.entry(name).or_insert(samples);
     }
     lengths
-}
-
-/// What an output's numbers are, by the operator that it ends in.
-fn scale_of(graph: &Graph, output: ValueId) -> Scale {
-    use slimnet_graph::Op;
-    use slimnet_graph::ops::elementwise::Unary;
-    use slimnet_graph::ops::normalization::SoftmaxKind;
-    let mut value = output;
-    while let Some(node) = graph.value(value).producer() {
-        let node = graph.node(node);
-        match &node.op {
-            Op::Softmax(SoftmaxKind::Softmax, _) | Op::Unary(Unary::Sigmoid) => return Scale::Probabilities,
-            Op::Softmax(SoftmaxKind::LogSoftmax, _) => return Scale::LogProbabilities,
-            Op::Unary(Unary::Identity) | Op::Reshape(_) | Op::Flatten(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => {}
-            _ => return Scale::Logits,
-        }
-        let Some(input) = node.input(0) else { break };
-        value = input;
-    }
-    Scale::Logits
 }

@@ -20,9 +20,9 @@ use crate::report::summary::Summary;
 pub fn run(options: &Eval, global: &Global, console: Console) -> Result<Outcome> {
     let graph = files::read(&options.network)?;
     let file_bytes = files::size(&graph, &options.network)?;
-    let opened = feed::open(&options.data, &graph)?;
+    let mut opened = feed::open(&options.data, &graph)?;
     let output = output(&options.data, &graph)?;
-    let metric = metric(options.loss, &opened)?;
+    let metric = metric(options.loss, &mut opened, &graph, output)?;
     let (part, split) = match options.part {
         Some(PartName::Train) => ("training", Some(&opened.splits.train)),
         Some(PartName::Validation) => ("validation", Some(&opened.splits.validation)),
@@ -39,7 +39,8 @@ pub fn run(options: &Eval, global: &Global, console: Console) -> Result<Outcome>
     let threads = threads(global)?;
     let lengths = options.data.dims.iter().cloned().collect();
     let feed = opened.evaluation(split, options.data.batch)?;
-    let mut evaluator = Evaluator::new(graph.clone(), output, metric, lengths, &[]);
+    let mut evaluator =
+        Evaluator::new(graph.clone(), output, metric, lengths, &[]).map_err(|error| failure(&options.data, &error))?;
     let score = evaluator.evaluate(feed.batches(), &threads).map_err(|error| failure(&options.data, &error))?;
     let report = EvalReport {
         command: "eval",
@@ -72,14 +73,26 @@ pub fn threads(global: &Global) -> Result<Threads> {
     Threads::new(global.threads()).map_err(|error| Failure::new("cannot start threads", &error))
 }
 
-/// What is measured: as asked for, else as the data has it.
-pub fn metric(loss: Option<LossName>, opened: &Opened) -> Result<Metric> {
+/// What is measured: as asked for, else as the data has it. Class labels are turned into the targets that it needs.
+pub fn metric(loss: Option<LossName>, opened: &mut Opened, graph: &Graph, output: ValueId) -> Result<Metric> {
+    let classes = opened.has_classes();
     match loss {
+        Some(LossName::Ce) if !classes => {
+            Err(Failure::usage("--loss ce needs class labels; the data has numbers as targets (mse, bce) or none"))
+        }
+        Some(LossName::Mse) if classes => {
+            Err(Failure::usage("--loss mse needs numbers as targets; the data has class labels (ce, bce)"))
+        }
         Some(LossName::Ce) => Ok(Metric::Classes),
         Some(LossName::Mse) => Ok(Metric::SquaredError),
-        Some(LossName::Bce) => Ok(Metric::Binary),
+        Some(LossName::Bce) => {
+            if classes {
+                opened.labels_as_targets(graph, output)?;
+            }
+            Ok(Metric::Binary)
+        }
         Some(LossName::None) => Err(Failure::usage("--loss none: nothing would be measured")),
-        None if opened.has_classes() => Ok(Metric::Classes),
+        None if classes => Ok(Metric::Classes),
         None => Ok(Metric::SquaredError),
     }
 }
@@ -88,7 +101,7 @@ pub fn metric(loss: Option<LossName>, opened: &Opened) -> Result<Metric> {
 pub fn output(options: &Data, graph: &Graph) -> Result<ValueId> {
     let names =
         || graph.outputs().iter().map(|&id| format!("{:?}", graph.value(id).name)).collect::<Vec<_>>().join(", ");
-    match (&options.output_name, graph.outputs()) {
+    match (options.output_names.first(), graph.outputs()) {
         (Some(name), outputs) => outputs.iter().copied().find(|&id| graph.value(id).name == *name).ok_or_else(|| {
             Failure::usage(&format!("--output-name: the network has no output {name:?}; it has {}", names()))
         }),

@@ -63,6 +63,9 @@ pub struct TrainReport {
     pub seed: u64,
     /// How often every sample was seen.
     pub epochs: u64,
+    /// The epoch whose parameters were written, if the best one was to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub best_epoch: Option<u64>,
     /// Samples that were trained on.
     pub samples: usize,
     /// Before training, on the samples that are reported.
@@ -92,6 +95,9 @@ impl Report for TrainReport {
             count(self.samples as u64),
             self.data
         );
+        if let Some(epoch) = self.best_epoch {
+            let _ = writeln!(text, "  best    epoch {epoch} by validation");
+        }
         for (when, score) in [("before", &self.before), ("after", &self.after), ("after", &self.validation)] {
             if let Some(score) = score {
                 let _ = writeln!(text, "  {when:<7} {}", score.text());

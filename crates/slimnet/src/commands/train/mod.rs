@@ -1,0 +1,250 @@
+//! `slimnet train NET --data D -o OUT`: trains a network.
+
+mod options;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use slimnet_engine::job::Job;
+use slimnet_engine::train::checkpoint::{self, CheckpointError};
+use slimnet_engine::train::statistics::{insert_batch_norm, reestimate_batch_norm};
+use slimnet_engine::train::{Best, Evaluator, Metric, Source, Trainer};
+use slimnet_graph::graph::{Graph, ValueId};
+
+use super::eval;
+use crate::arguments::{Global, LossName, Train};
+use crate::console::{Console, Progress};
+use crate::failure::{Failure, Outcome, Result};
+use crate::feed::{self, Feed, Opened};
+use crate::files;
+use crate::report::train::{ScoreReport, TrainReport};
+use options::{augmentation, identity, job_options, looks_folded, measurement, teachers, train_options};
+use watch::{INTERRUPTED, Watcher, score};
+
+/// Trains and reports.
+pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome> {
+    files::check_output(&options.output)?;
+    let mut network = files::read(&options.network)?;
+    let cannot = |error: &dyn std::error::Error| Failure::new("cannot train", error).about(&options.network);
+    let mut opened = feed::open(&options.data, &network)?;
+    if !options.only_classes.is_empty() {
+        opened.only_classes(&options.only_classes)?;
+    }
+    let output = eval::output(&options.data, &network)?;
+    let metric = match options.loss {
+        Some(LossName::None) if opened.has_classes() => Some(Metric::Classes),
+        Some(LossName::None) => None,
+        loss => Some(eval::metric(loss, &mut opened, &network, output)?),
+    };
+    check_classes(&network, output, metric, &opened)?;
+    let teachers = teachers(options)?;
+    let threads = eval::threads(global)?;
+    let source = opened.training(options.data.batch, global.seed, augmentation(options))?;
+    let run = identity(options, global, &network, &opened)?;
+    let folded = looks_folded(&network) && !options.insert_bn;
+    if folded && options.rate.is_none() {
+        console.note(
+            "the network has no normalization (perhaps it was folded away): a tenth of the usual rate is used; --rate \
+             sets another, --insert-bn puts batch normalization back",
+        );
+    }
+    if options.insert_bn {
+        let count = insert_batch_norm(&mut network, &source, &measurement(options, None), &threads);
+        let count = count.map_err(|error| cannot(&error))?;
+        if count == 0 {
+            return Err(Failure::because(
+                "cannot train",
+                "--insert-bn: no convolution with a bias lacks normalization",
+            )
+            .about(&options.network));
+        }
+        console.note(&format!("batch normalization put behind {count} convolutions"));
+    }
+    let job = Job::build(&network, &job_options(options, metric, teachers)).map_err(|error| cannot(&error))?;
+    if job.imitated.len() > 1 {
+        console.note(&format!("imitated outputs: {}", job.imitated.join(", ")));
+    }
+    let settings = train_options(options, global, folded);
+    let mut trainer = Trainer::new(&job, source.batches_per_epoch(), settings).map_err(|error| cannot(&error))?;
+    if let [first, others @ ..] = trainer.unreached() {
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        console.note(&format!("the loss does not depend on {first:?}{more}: left as it is"));
+    }
+    let held_out = validation(&opened, options.data.batch)?;
+    let choose = options.best || options.patience.is_some();
+    if choose && (held_out.is_none() || metric.is_none()) {
+        return Err(Failure::usage("--best and --patience need validation samples and something to measure"));
+    }
+    let evaluator = |network: &Graph, metric: Metric, names: &[String]| {
+        let lengths = options.data.dims.iter().cloned().collect();
+        Evaluator::new(network.clone(), output, metric, lengths, names).map_err(|error| cannot(&error))
+    };
+    let names = trainer.names();
+    let watched = match (metric, &held_out) {
+        (Some(metric), Some(feed)) => Some((evaluator(&network, metric, &names)?, feed)),
+        _ => None,
+    };
+    let file = options.checkpoint.clone().unwrap_or_else(|| beside(&options.output));
+    let mut watcher = Watcher {
+        console,
+        progress: Progress::new(global),
+        threads: &threads,
+        validation: watched,
+        best: choose.then(Best::default),
+        patience: options.patience,
+        file: file.clone(),
+        run,
+        save_every: Duration::from_secs(options.save_every.max(1)),
+        saved: Instant::now(),
+        said: Instant::now(),
+        begun: Instant::now(),
+        epoch_begun: Instant::now(),
+        first_step: 0,
+        log: options.log.clone(),
+        epochs: options.epochs,
+        last: None,
+    };
+    resume(options, &mut watcher, &mut trainer)?;
+    // Fails only if it is set already.
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst));
+
+    let reported = reported(&opened, options.data.batch)?;
+    let measure = |network: &Graph, part: &'static str, feed: Option<&Feed>| -> Result<Option<ScoreReport>> {
+        let (Some(metric), Some(feed)) = (metric, feed) else { return Ok(None) };
+        Ok(Some(score(&mut evaluator(network, metric, &[])?, part, feed, &threads)?.1))
+    };
+    let before = measure(&network, "test", reported.as_ref())?;
+    (watcher.begun, watcher.epoch_begun) = (Instant::now(), Instant::now());
+    let epochs_done = trainer.step_number() / (source.batches_per_epoch() as u64).max(1);
+    let finished = watcher.patience_is_over(epochs_done) || trainer.fit(&source, &threads, &mut watcher)?;
+    watcher.progress.clear();
+    let epochs_done = trainer.step_number() / (source.batches_per_epoch() as u64).max(1);
+    if !finished && !watcher.patience_is_over(epochs_done) {
+        watcher.save(&trainer)?;
+        let why = format!("interrupted after step {} of {}", trainer.step_number(), trainer.steps());
+        return Err(Failure::because("training did not end", &why)
+            .advise(&format!("the state is in {}; the same command with --resume goes on from it", file.display())));
+    }
+    let seconds = watcher.begun.elapsed().as_secs_f64();
+    let steps = trainer.step_number() - watcher.first_step;
+    let best_epoch = watcher.best.as_ref().and_then(Best::epoch).map(|epoch| epoch + 1);
+    let values = match watcher.best.take().and_then(Best::into_values) {
+        Some(values) => values,
+        None => trainer.values().map_err(|error| cannot(&error))?,
+    };
+    for (name, tensor) in values {
+        if let Some(id) = network.find_value(&name) {
+            network.set_data(id, tensor);
+        }
+    }
+    if let Some(batches) = options.reestimate_bn {
+        let count = reestimate_batch_norm(&mut network, &source, &measurement(options, Some(batches.get())), &threads);
+        if count.map_err(|error| cannot(&error))? == 0 {
+            console.note("--reestimate-bn: the network has no batch normalization");
+        }
+    }
+    let after = measure(&network, "test", reported.as_ref())?;
+    let validation = measure(&network, "validation", held_out.as_ref())?;
+    record(&mut network, &opened);
+    let written = files::write(&network, &options.output)?;
+    // What is left of it would only be in the way.
+    let _ = std::fs::remove_file(&file);
+    console.result(&TrainReport {
+        command: "train",
+        network: options.network.clone(),
+        output: options.output.clone(),
+        data: options.data.data.clone(),
+        seed: global.seed,
+        epochs: epochs_done,
+        best_epoch,
+        samples: opened.splits.train.len(),
+        before,
+        after,
+        validation,
+        loss: watcher.last,
+        seconds,
+        step_milliseconds: (steps > 0).then(|| 1e3 * seconds / steps as f64),
+        memory_bytes: trainer.memory().total(),
+        file_bytes: written.bytes,
+    })?;
+    Ok(Outcome::Done)
+}
+
+/// Refuses labels beyond the classes of the network before anything is computed.
+fn check_classes(network: &Graph, output: ValueId, metric: Option<Metric>, opened: &Opened) -> Result<()> {
+    let axis = slimnet_engine::job::scores::ending(network, output).class_axis().unwrap_or(1);
+    let classes = network.value(output).shape.as_ref().and_then(|shape| shape.get(axis)?.known());
+    match classes {
+        Some(classes) if opened.has_classes() && metric == Some(Metric::Classes) => {
+            opened.splits.require_classes(classes).map_err(|error| Failure::new("data and network do not fit", &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The file of the state beside an output.
+fn beside(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".checkpoint");
+    PathBuf::from(name)
+}
+
+/// Goes on from a saved state, if that was asked for and there is one.
+fn resume(options: &Train, watcher: &mut Watcher<'_>, trainer: &mut Trainer) -> Result<()> {
+    let file = watcher.file.clone();
+    if !options.resume {
+        return Ok(());
+    }
+    if !file.exists() {
+        watcher.console.note(&format!("there is no {}: training begins at the beginning", file.display()));
+        return Ok(());
+    }
+    let state = checkpoint::read(&file, &watcher.run).map_err(|error| {
+        let failure = Failure::new("cannot go on from", &error).about(&file);
+        match error {
+            CheckpointError::OtherRun => {
+                failure.advise("give the same options, network and data, or begin without --resume")
+            }
+            _ => failure,
+        }
+    })?;
+    trainer.restore(&state).map_err(|error| Failure::new("cannot go on from", &error).about(&file))?;
+    if let Some(best) = &mut watcher.best {
+        *best = Best::restore(&state, &trainer.names());
+    }
+    watcher.first_step = trainer.step_number();
+    watcher.console.note(&format!("going on after step {} of {}", trainer.step_number(), trainer.steps()));
+    Ok(())
+}
+
+fn validation(opened: &Opened, batch: usize) -> Result<Option<Feed>> {
+    if opened.splits.validation.is_empty() {
+        return Ok(None);
+    }
+    opened.evaluation(&opened.splits.validation, batch).map(Some)
+}
+
+/// The samples that are only reported: those of the test, if there are some.
+fn reported(opened: &Opened, batch: usize) -> Result<Option<Feed>> {
+    let test = opened.splits.test.as_ref().filter(|test| !test.is_empty());
+    test.map(|test| opened.evaluation(test, batch)).transpose()
+}
+
+/// Writes down in the network how its data is prepared.
+fn record(network: &mut Graph, opened: &Opened) {
+    for (key, value) in opened.preprocessing.to_metadata() {
+        let metadata = &mut network.model.metadata;
+        match metadata.iter_mut().find(|(found, _)| *found == key) {
+            Some((_, old)) => *old = value,
+            None => metadata.push((key, value)),
+        }
+    }
+}
+
+impl From<slimnet_engine::train::TrainError> for Failure {
+    fn from(error: slimnet_engine::train::TrainError) -> Self {
+        Self::new("cannot train", &error)
+    }
+}
