@@ -6,7 +6,8 @@ use slimnet_engine::kernels::{Context, ValueType};
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::normalization::{
-    BatchNormalization, Dropout, GroupNormalization, InstanceNormalization, LayerNormalization, RmsNormalization,
+    BatchNormalization, Dropout, GroupNormalization, InstanceNormalization, LayerNormalization, LpNormalization, Lrn,
+    MeanVarianceNormalization, RmsNormalization,
 };
 use slimnet_graph::tensor::{ElementType, Tensor};
 use slimnet_graph::zoo::random::{Distribution, Stream, tensor};
@@ -105,6 +106,43 @@ fn normalisation_of_groups() {
     check(GroupNormalization { epsilon: 1e-5, num_groups: 2, stash_type: 1 }, &inputs(&[4]), 1, &[0, 1, 2]);
     let op = Op::from(LayerNormalization { axis: -1, epsilon: 1e-5, stash_type: 1 });
     assert!(compare_gradient(&op, &inputs(&[2]), 1, &[0, 1, 2], |_| false).is_ok(), "there is a gradient");
+}
+
+#[test]
+fn local_response_normalisation() {
+    for shape in [&[2, 5][..], &[1, 1, 3], &[2, 7, 3, 2], &[1, 4, 10, 14], &[2, 0, 3], &[0, 3, 2], &[2, 3, 0]] {
+        let x = random(shape, 0.5, 2.0, 1);
+        for (size, alpha, beta, bias) in
+            [(1, 0.5, 0.75, 1.0), (3, 1e-2, 0.75, 2.0), (4, 0.3, 0.5, 1.0), (5, 0.3, 1.3, 0.5), (50, 0.3, 0.75, 1.0)]
+        {
+            check(Lrn { alpha, beta, bias, size }, std::slice::from_ref(&x), 1, &[0]);
+        }
+    }
+}
+
+#[test]
+fn normalisation_over_any_axes() {
+    let shapes =
+        [&[7][..], &[1], &[2, 5], &[3, 2, 4], &[2, 3, 2, 5], &[3, 70], &[70, 3], &[2, 130], &[2, 1, 66], &[2, 0, 3]];
+    for shape in shapes {
+        let x = [random(shape, 0.5, 2.0, 1)];
+        let rank = shape.len() as i64;
+        for axis in -rank..rank {
+            check(LpNormalization { axis, p: 1 }, &x, 1, &[0]);
+            check(LpNormalization { axis, p: 2 }, &x, 1, &[0]);
+        }
+        for chosen in 1..1 << rank {
+            let axes: Vec<i64> = (0..rank).filter(|axis| chosen >> axis & 1 == 1).collect();
+            // A group of one has no deviation, and nearly none is what finite differences see.
+            if axes.iter().map(|&axis| shape[axis as usize]).product::<usize>() != 1 {
+                check(MeanVarianceNormalization { axes }, &x, 1, &[0]);
+            }
+        }
+    }
+    let zeros = [Some(Tensor::from_values(vec![2, 3], vec![0f32; 6]).unwrap())];
+    for op in [Op::from(LpNormalization { axis: 1, p: 2 }), MeanVarianceNormalization { axes: vec![1] }.into()] {
+        assert_eq!(compare_forward(&op, &zeros, 1, |_| false).unwrap(), 0.0);
+    }
 }
 
 #[test]
