@@ -6,6 +6,7 @@ mod dropout;
 mod layer;
 mod local;
 mod shared;
+mod sums;
 
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
