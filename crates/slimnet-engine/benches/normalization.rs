@@ -8,6 +8,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slimnet_engine::kernels::call::Region;
 use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, prepare};
+use slimnet_engine::threads::Threads;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::normalization::{BatchNormalization, Dropout, LayerNormalization};
@@ -68,18 +69,20 @@ impl Prepared {
 /// Measures an operator and its gradient; `wanted` inputs have one, and outputs beside the first do not.
 fn measure(c: &mut Criterion, name: &str, op: &Op, inputs: &[ValueType], outputs: &[ValueType], wanted: &[usize]) {
     let some = |values: &[ValueType]| values.iter().cloned().map(Some).collect::<Vec<_>>();
+    // As in training, kernels are called on a thread of the pool.
+    let pool = Threads::new(0).unwrap();
     let label = format!("{:?}", inputs[0].shape);
     let mut group = c.benchmark_group(name);
     group.throughput(Throughput::Elements(inputs[0].len() as u64));
     let mut forward = Prepared::new(op, &some(inputs), &some(outputs));
-    group.bench_function(BenchmarkId::new("forward", &label), |bencher| bencher.iter(|| forward.run()));
+    group.bench_function(BenchmarkId::new("forward", &label), |bencher| pool.run(|| bencher.iter(|| forward.run())));
     let mut all = [some(inputs), some(outputs), some(&outputs[..1])].concat();
     all.resize(inputs.len() + 2 * outputs.len(), None);
     let gradients: Vec<_> =
         inputs.iter().enumerate().map(|(slot, input)| wanted.contains(&slot).then(|| input.clone())).collect();
     let gradient = Gradient { of: op.clone(), inputs: inputs.len(), outputs: outputs.len() };
     let mut backward = Prepared::new(&Op::Gradient(Box::new(gradient)), &all, &gradients);
-    group.bench_function(BenchmarkId::new("gradient", &label), |bencher| bencher.iter(|| backward.run()));
+    group.bench_function(BenchmarkId::new("gradient", &label), |bencher| pool.run(|| bencher.iter(|| backward.run())));
     group.finish();
 }
 

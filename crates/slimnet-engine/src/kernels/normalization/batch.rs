@@ -10,7 +10,7 @@ use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::normalization::BatchNormalization;
 
 use super::shared::Shared;
-use super::sums::Sums;
+use super::sums::sums;
 use crate::kernels::vector::vectorized;
 use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
 
@@ -22,6 +22,9 @@ const WIDE: usize = 16;
 
 /// Examples after which sums of columns go on in `float64`.
 const BLOCK: usize = 64;
+
+/// Elements that are worth handing to another thread.
+const LEAST: usize = 8 * 1024;
 
 /// Numbers for each column; where a part is one channel only the first counts.
 type Columns<T> = [T; COLUMNS];
@@ -62,6 +65,12 @@ impl Sizes {
         self.channels.div_ceil(self.together())
     }
 
+    /// Calls `work` with each part, on all threads; few elements are not worth handing over.
+    fn each_part(self, work: impl Fn(usize) + Sync) {
+        let elements = self.together() * self.count();
+        (0..self.parts()).into_par_iter().with_min_len((LEAST / elements.max(1)).max(1)).for_each(&work);
+    }
+
     /// The channels of a part.
     fn channels(self, part: usize) -> Range<usize> {
         let first = part * self.together();
@@ -92,43 +101,40 @@ impl Sizes {
         columns
     }
 
-    /// The sums of each channel of a part over some rows, for each of its columns.
+    /// The sums of each channel over some rows of a part, for each of its columns.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn sums<const N: usize>(
+    fn sums(
         self,
-        part: usize,
         rows: impl Iterator<Item = Range<usize>>,
         [a, b]: [&[f32]; 2],
-        term: impl Fn(f32, f32, usize) -> [f32; N],
-    ) -> [Columns<f64>; N] {
-        let mut result = [[0f64; COLUMNS]; N];
+        term: impl Fn(f32, f32, usize) -> (f32, f32),
+    ) -> [Columns<f64>; 2] {
+        let mut result = [[0f64; COLUMNS]; 2];
         if self.is_wide() {
-            let mut sums = Sums::<N>::new();
-            rows.for_each(|row| sums.add([&a[row.clone()], &b[row]], |[a, b]| term(a, b, 0)));
-            let sums = sums.finish();
-            result.iter_mut().zip(sums).for_each(|(result, sum)| result[0] = sum);
+            let rows = rows.map(|row| [&a[row.clone()], &b[row.clone()], &b[row]]);
+            [result[0][0], result[1][0]] = sums(rows, |a, b, _| term(a, b, 0));
             return result;
         }
-        let mut sums = [[0f32; COLUMNS]; N];
-        let flush = |sums: &mut [Columns<f32>; N], result: &mut [Columns<f64>; N]| {
-            for (sums, result) in sums.iter_mut().zip(result) {
+        let (mut first, mut second) = ([0f32; COLUMNS], [0f32; COLUMNS]);
+        let mut flush = |sums: [&mut Columns<f32>; 2]| {
+            for (sums, result) in sums.into_iter().zip(&mut result) {
                 sums.iter_mut().zip(result).for_each(|(sum, result)| *result += f64::from(std::mem::take(sum)));
             }
         };
         for (example, row) in rows.enumerate() {
             if example % BLOCK == BLOCK - 1 {
-                flush(&mut sums, &mut result);
+                flush([&mut first, &mut second]);
             }
-            let pairs = a[row.clone()].iter().zip(&b[row]).take(COLUMNS);
-            for (column, (&a, &b)) in pairs.enumerate() {
-                let terms = term(a, b, column);
-                for sum in 0..N {
-                    sums[sum][column] += terms[sum];
-                }
+            let width = row.len().min(COLUMNS);
+            let (a, b) = (&a[row.start..][..width], &b[row.start..][..width]);
+            for column in 0..width {
+                let (one, other) = term(a[column], b[column], column);
+                first[column] += one;
+                second[column] += other;
             }
         }
-        flush(&mut sums, &mut result);
+        flush([&mut first, &mut second]);
         for sums in &mut result {
             for columns in sums.chunks_exact_mut(self.inner.max(1)) {
                 let sum = columns.iter().sum();
@@ -166,13 +172,13 @@ impl Sizes {
         let sampled = self.rows(part).step_by(step).map(|row| row.start..row.end.min(row.start + SAMPLED));
         let each = if self.is_wide() { self.inner.min(SAMPLED) } else { self.inner };
         let count = (self.examples.div_ceil(step) * each) as f64;
-        let [sums] = self.sums(part, sampled, [x, x], |x, _, _| [x]);
+        let [sums, _] = self.sums(sampled, [x, x], |x, _, _| (x, 0.0));
         let near = sums.map(|sum| (sum / count) as f32);
         let around = |x: f32, _, column: usize| {
             let away = x - near[column];
-            [away, away * away]
+            (away, away * away)
         };
-        let [mut mean, mut variance] = self.sums(part, self.rows(part), [x, x], around);
+        let [mut mean, mut variance] = self.sums(self.rows(part), [x, x], around);
         let count = self.count() as f64;
         for ((mean, variance), near) in mean.iter_mut().zip(&mut variance).zip(near) {
             let away = *mean / count;
@@ -211,7 +217,7 @@ impl Kernel for Inference {
         let sizes = self.0;
         let [x, scale, bias, mean, variance] = [0, 1, 2, 3, 4].map(|slot| call.input::<f32>(slot));
         let y = Shared::new(call.output(0));
-        (0..sizes.parts()).into_par_iter().for_each(|part| {
+        sizes.each_part(|part| {
             vectorized(
                 #[inline(always)]
                 || {
@@ -239,7 +245,7 @@ impl Kernel for Training {
         let lengths = statistics.each_ref().map(|data| data.len());
         let statistics = statistics.each_mut().map(|data| Shared::new(data));
         let momentum = f64::from(sizes.momentum);
-        (0..sizes.parts()).into_par_iter().for_each(|part| {
+        sizes.each_part(|part| {
             vectorized(
                 #[inline(always)]
                 || {
@@ -306,7 +312,7 @@ impl Kernel for Backward {
         let mut outputs = [0, 1, 2].map(|slot| if wanted[slot] { call.output::<f32>(slot) } else { &mut [] });
         let [dx, dscale, dbias] = outputs.each_mut().map(|data| Shared::new(data));
         let count = sizes.count() as f64;
-        (0..sizes.parts()).into_par_iter().for_each(|part| {
+        sizes.each_part(|part| {
             vectorized(
                 #[inline(always)]
                 || {
@@ -317,8 +323,8 @@ impl Kernel for Backward {
                     });
                     let (mut constant, mut linear) = ([0f32; COLUMNS], [0f32; COLUMNS]);
                     if self.training || wanted[1] || wanted[2] {
-                        let product = |x: f32, dy: f32, column: usize| [dy, (x - mean[column]) * dy];
-                        let [sums, products] = sizes.sums(part, sizes.rows(part), [x, dy], product);
+                        let product = |x: f32, dy: f32, column: usize| (dy, (x - mean[column]) * dy);
+                        let [sums, products] = sizes.sums(sizes.rows(part), [x, dy], product);
                         for (index, channel) in sizes.channels(part).enumerate() {
                             let column = sizes.column(index);
                             let results = [products[column] * f64::from(inverse[column]), sums[column]];

@@ -8,7 +8,7 @@ use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
 use super::shared::Shared;
-use super::sums::sums;
+use super::sums::{sums, sums_of_two};
 use crate::kernels::vector::vectorized;
 use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
 
@@ -67,8 +67,8 @@ impl Sizes {
     #[inline(always)]
     fn statistics(&self, x: &[f32]) -> (f32, f32) {
         let count = x.len() as f64;
-        let near = if self.centred { (sums([x], |[x]| [x])[0] / count) as f32 } else { 0.0 };
-        let [away, squares] = sums([x], |[x]| [x - near, (x - near) * (x - near)]).map(|sum| sum / count);
+        let near = if self.centred { (sums_of_two(x, x, |x, _| (x, 0.0))[0] / count) as f32 } else { 0.0 };
+        let [away, squares] = sums_of_two(x, x, |x, _| (x - near, (x - near) * (x - near))).map(|sum| sum / count);
         let (mean, variance) =
             if self.centred { (f64::from(near) + away, (squares - away * away).max(0.0)) } else { (0.0, squares) };
         (mean as f32, (1.0 / (variance + f64::from(self.epsilon)).sqrt()) as f32)
@@ -152,7 +152,8 @@ impl Sizes {
         let (mut constant, mut linear) = (0f64, 0f64);
         if self.repeat == 1 {
             if !dx.is_empty() {
-                [constant, linear] = sums([x, dy, scale], |[x, dy, scale]| [dy * scale, dy * scale * along(x)]);
+                [constant, linear] =
+                    sums(std::iter::once([x, dy, scale]), |x, dy, scale| (dy * scale, dy * scale * along(x)));
             }
             if !dscale.is_empty() {
                 let elements = x.iter().zip(dy).zip(dscale.iter_mut().zip(dbias.iter_mut()));
@@ -164,7 +165,7 @@ impl Sizes {
         } else {
             let runs = x.chunks_exact(self.repeat).zip(dy.chunks_exact(self.repeat));
             for (run, (x, dy)) in runs.enumerate() {
-                let [of_bias, of_scale] = sums([x, dy], |[x, dy]| [dy, along(x) * dy]);
+                let [of_bias, of_scale] = sums_of_two(x, dy, |x, dy| (dy, along(x) * dy));
                 constant += of_bias * f64::from(scale[run]);
                 linear += of_scale * f64::from(scale[run]);
                 if !dscale.is_empty() {
