@@ -91,6 +91,10 @@ impl Kernel for Drop {
         let mask = if call.has_output(1) { call.output_bytes(1) } else { &mut [] };
         let scale = scale(self.ratio);
         let least = (f64::from(self.ratio) * 2f64.powi(32)) as u64;
+        // All bits of an element that is kept, and none of one that is dropped: without a jump, which nobody could foresee.
+        // No 32 bits are as large as `least` if all are to be dropped.
+        let (any, least) = (if least > u64::from(u32::MAX) { 0 } else { u32::MAX }, least as u32);
+        let kept = |bits: u32| u32::from(bits >= least).wrapping_neg() & any;
         let inputs = x.par_chunks(PART);
         let draw = |part: usize, y: &mut [f32], x: &[f32], mask: &mut [u8]| {
             vectorized(
@@ -99,15 +103,12 @@ impl Kernel for Drop {
                     for (block, (y, x)) in y.chunks_mut(BLOCK).zip(x.chunks(BLOCK)).enumerate() {
                         let start = block * BLOCK;
                         let bits = random(stream, part * PART + start);
-                        // No 32 bits are as large as `least` if all are to be dropped.
-                        let (all, least) = (least > u64::from(u32::MAX), least as u32);
-                        let kept = |bits: u32| (bits >= least) & !all;
                         for (y, (x, &bits)) in y.iter_mut().zip(x.iter().zip(&bits)) {
-                            *y = if kept(bits) { x * scale } else { 0.0 };
+                            *y = f32::from_bits((x * scale).to_bits() & kept(bits));
                         }
                         if !mask.is_empty() {
                             let mask = mask[start..].iter_mut().zip(&bits);
-                            mask.for_each(|(mask, &bits)| *mask = u8::from(kept(bits)));
+                            mask.for_each(|(mask, &bits)| *mask = kept(bits) as u8 & 1);
                         }
                     }
                 },

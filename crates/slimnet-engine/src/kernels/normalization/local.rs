@@ -36,14 +36,18 @@ const PART: usize = 8 * 1024;
 fn inverse_power(base: &mut [f32], beta: f32) {
     if beta == 0.75 {
         // The usual exponent needs roots only, which are vector instructions.
-        base.iter_mut().for_each(|base| {
+        for base in base {
             let root = base.sqrt();
             *base = 1.0 / (root * root.sqrt());
-        });
+        }
     } else if beta == 0.5 {
-        base.iter_mut().for_each(|base| *base = 1.0 / base.sqrt());
+        for base in base {
+            *base = 1.0 / base.sqrt();
+        }
     } else {
-        base.iter_mut().for_each(|base| *base = base.powf(-beta));
+        for base in base {
+            *base = base.powf(-beta);
+        }
     }
 }
 
@@ -89,7 +93,9 @@ impl Sizes {
     #[inline(always)]
     fn bases(&self, bases: &mut [f32], row: usize, first: usize, x: &[f32]) {
         self.sum(bases, self.near(row, self.before, self.behind), first, x, |x| x * x);
-        bases.iter_mut().for_each(|base| *base = self.bias + self.scale * *base);
+        for base in bases {
+            *base = self.bias + self.scale * *base;
+        }
     }
 
     /// Calls `work` with blocks of columns.
