@@ -67,7 +67,8 @@ fn scale(ratio: f32) -> f32 {
 const PART: usize = 16 * 1024;
 const BLOCK: usize = 128;
 
-/// 32 random bits for each element from `start` on, which is even: two from each number of the stream, the upper ones first.
+/// 32 random bits for each element from `start` on, which is even: two from each number of the stream, the upper ones
+/// first.
 #[allow(clippy::inline_always)] // only inside a vectorised function is it compiled for the vectors that there are
 #[inline(always)]
 fn random(stream: Stream, start: usize) -> [u32; BLOCK] {
@@ -91,8 +92,8 @@ impl Kernel for Drop {
         let mask = if call.has_output(1) { call.output_bytes(1) } else { &mut [] };
         let scale = scale(self.ratio);
         let least = (f64::from(self.ratio) * 2f64.powi(32)) as u64;
-        // All bits of an element that is kept, and none of one that is dropped: without a jump, which nobody could foresee.
-        // No 32 bits are as large as `least` if all are to be dropped.
+        // All bits of an element that is kept, and none of one that is dropped: without a jump, which nobody could
+        // foresee. No 32 bits are as large as `least` if all are to be dropped.
         let (any, least) = (if least > u64::from(u32::MAX) { 0 } else { u32::MAX }, least as u32);
         let kept = |bits: u32| u32::from(bits >= least).wrapping_neg() & any;
         let inputs = x.par_chunks(PART);

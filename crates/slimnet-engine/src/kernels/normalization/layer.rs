@@ -141,8 +141,8 @@ impl Sizes {
         }
     }
 
-    /// The gradient of a group of the input, and what it adds to those of scale and bias; slices that are not wanted are
-    /// empty.
+    /// The gradient of a group of the input, and what it adds to those of scale and bias; slices that are not wanted
+    /// are empty.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn backward(&self, [x, dy, scale]: [&[f32]; 3], dx: &mut [f32], dscale: &mut [f32], dbias: &mut [f32]) {

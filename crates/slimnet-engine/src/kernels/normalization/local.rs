@@ -173,8 +173,8 @@ impl Kernel for Backward {
         if dx.is_empty() {
             return Ok(());
         }
-        // With s the bases: dx_j = dy_j · s_j^−β − 2 · scale · β · x_j · Σ_i dy_i · x_i · s_i^(−β − 1), over the channels i
-        // that j counts for. First the first term, and the terms of the sum.
+        // With s the bases: dx_j = dy_j · s_j^−β − 2 · scale · β · x_j · Σ_i dy_i · x_i · s_i^(−β − 1), over the
+        // channels i that j counts for. First the first term, and the terms of the sum.
         let terms = call.scratch();
         let length = sizes.rows() * sizes.inner;
         let outputs = dx.par_chunks_mut(length).zip(terms.par_chunks_mut(length));

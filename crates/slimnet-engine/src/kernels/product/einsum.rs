@@ -1,9 +1,10 @@
 //! `Einsum` of one or two operands: sums of products over named axes.
 //!
 //! The letters of two operands are of five kinds: those of both operands and the result (a batch of products), of one
-//! operand and the result (rows or columns), of both operands (contracted), and of one operand alone (summed over before).
-//! So a product is: pack the operands as `[batch, rows, contracted]` and `[batch, columns, contracted]` where their axes do
-//! not lie so that a matrix is seen in them, multiply, and unpack the result. Gradients are products of the same kind.
+//! operand and the result (rows or columns), of both operands (contracted), and of one operand alone (summed over
+//! before). So a product is: pack the operands as `[batch, rows, contracted]` and `[batch, columns, contracted]` where
+//! their axes do not lie so that a matrix is seen in them, multiply, and unpack the result. Gradients are products of
+//! the same kind.
 
 use rayon::prelude::*;
 use slimnet_graph::infer::{EinsumTerm, Equation};
@@ -156,7 +157,8 @@ impl Side {
     }
 }
 
-/// A product of two operands. The matrices are A `[rows, inner]`, B `[columns, inner]` and the result `[rows, columns]`.
+/// A product of two operands. The matrices are A `[rows, inner]`, B `[columns, inner]` and the result `[rows,
+/// columns]`.
 #[derive(Debug, Clone)]
 struct Product {
     a: Side,

@@ -118,8 +118,8 @@ impl Walk {
     }
 }
 
-/// How a tensor is seen: element `i` of the packed tensor is the sum of those elements of the tensor that differ from its
-/// place along summed axes only.
+/// How a tensor is seen: element `i` of the packed tensor is the sum of those elements of the tensor that differ from
+/// its place along summed axes only.
 #[derive(Debug, Clone)]
 pub(super) struct View {
     /// Elements of the packed tensor.
