@@ -6,7 +6,8 @@ use slimnet_engine::kernels::{Context, ValueType};
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::normalization::{
-    BatchNormalization, Dropout, GroupNormalization, InstanceNormalization, LayerNormalization, RmsNormalization,
+    BatchNormalization, Dropout, GroupNormalization, InstanceNormalization, LayerNormalization, LpNormalization, Lrn,
+    MeanVarianceNormalization, RmsNormalization,
 };
 use slimnet_graph::tensor::{ElementType, Tensor};
 use slimnet_graph::zoo::random::{Distribution, Stream, tensor};
@@ -38,7 +39,17 @@ fn batch(x: Option<Tensor>, count: usize) -> Vec<Option<Tensor>> {
 
 #[test]
 fn batch_normalization() {
-    for shape in [&[4, 3][..], &[2, 3, 5], &[2, 3, 3, 7], &[3, 2, 5, 7]] {
+    for shape in [
+        &[4, 3][..],
+        &[2, 3, 5],
+        &[2, 3, 3, 7],
+        &[3, 2, 5, 7],
+        &[130, 3],
+        &[70, 5, 2],
+        &[5, 70, 1],
+        &[2, 11, 3, 3],
+        &[1, 3],
+    ] {
         let inputs = batch(random(shape, 0.5, 2.0, 1), shape[1]);
         check(BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: false }, &inputs, 1, &[0, 1, 2]);
         let training = BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: true };
@@ -107,6 +118,113 @@ fn normalisation_of_groups() {
     assert!(compare_gradient(&op, &inputs(&[2]), 1, &[0, 1, 2], |_| false).is_ok(), "there is a gradient");
 }
 
+/// The outputs of a node and of its gradient on a number of threads, with a gradient of the first output only.
+fn outputs_and_gradients(op: &Op, inputs: &[Option<Tensor>], outputs: usize, threads: usize) -> Vec<Tensor> {
+    let types = |values: &[Option<Tensor>], count: usize| -> Vec<Option<ValueType>> {
+        let of = |value: &Tensor| ValueType::new(ElementType::F32, value.shape().to_vec());
+        (0..values.len()).map(|slot| values[slot].as_ref().filter(|_| slot < count).map(of)).collect()
+    };
+    let expected: Vec<_> =
+        slimnet_engine::kernels::testing::reference(op, inputs, outputs).into_iter().map(Some).collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    pool.install(|| {
+        let mut found = run(op, inputs, &types(&expected, outputs), |_| false, Context::default()).unwrap();
+        let mut all = [inputs, &found, &[random(expected[0].as_ref().unwrap().shape(), 0.2, 1.0, 9)]].concat();
+        all.resize(inputs.len() + 2 * outputs, None);
+        let gradient = Op::Gradient(Box::new(Gradient { of: op.clone(), inputs: inputs.len(), outputs }));
+        found.extend(run(&gradient, &all, &types(inputs, 3), |_| false, Context::default()).unwrap());
+        found.into_iter().flatten().collect()
+    })
+}
+
+#[test]
+fn threads_change_no_bit() {
+    let layer = |shape: &[usize], places: usize| {
+        [random(shape, 0.5, 2.0, 1), random(&[places], 1.0, 0.3, 2), random(&[places], 0.0, 1.0, 3)].to_vec()
+    };
+    let training = Op::from(BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: true });
+    let mut cases = Vec::new();
+    for shape in [[130, 90, 1, 1], [40, 64, 3, 3], [20, 8, 19, 19]] {
+        cases.push((training.clone(), batch(random(&shape, 0.5, 2.0, 1), shape[1]), 5));
+    }
+    cases.push((LayerNormalization { axis: -1, epsilon: 1e-5, stash_type: 1 }.into(), layer(&[700, 93], 93), 1));
+    cases.push((InstanceNormalization { epsilon: 1e-5 }.into(), layer(&[9, 40, 9, 9], 40), 1));
+    cases.push((Lrn { alpha: 0.1, beta: 0.75, bias: 1.0, size: 5 }.into(), layer(&[9, 40, 9, 9], 1)[..1].to_vec(), 1));
+    cases.push((LpNormalization { axis: 1, p: 2 }.into(), layer(&[9, 40, 9, 9], 1)[..1].to_vec(), 1));
+    for (op, inputs, outputs) in cases {
+        assert_eq!(outputs_and_gradients(&op, &inputs, outputs, 1), outputs_and_gradients(&op, &inputs, outputs, 3));
+        assert!(compare_forward(&op, &inputs, outputs, |_| false).unwrap() < 1e-5, "{op:?}");
+    }
+}
+
+#[test]
+fn gradients_of_many_groups_are_added() {
+    // More groups than one part of the work has.
+    let (groups, length) = (700, 93);
+    let inputs =
+        [random(&[groups, length], 0.5, 2.0, 1), random(&[length], 1.0, 0.3, 2), random(&[length], 0.0, 1.0, 3)];
+    let op = Op::from(LayerNormalization { axis: -1, epsilon: 1e-5, stash_type: 1 });
+    let found = outputs_and_gradients(&op, &inputs, 1, 2);
+    let numbers = |tensor: &Tensor| tensor.to_f64s().unwrap();
+    let (x, scale) = (numbers(inputs[0].as_ref().unwrap()), numbers(inputs[1].as_ref().unwrap()));
+    let dy = numbers(random(&[groups, length], 0.2, 1.0, 9).as_ref().unwrap());
+    let [mut dx, mut dscale, mut dbias] = [vec![0f64; x.len()], vec![0f64; length], vec![0f64; length]];
+    for start in (0..x.len()).step_by(length) {
+        let mean = |value: &dyn Fn(usize) -> f64| (0..length).map(value).sum::<f64>() / length as f64;
+        let centre = mean(&|i| x[start + i]);
+        let inverse = 1.0 / (mean(&|i| (x[start + i] - centre).powi(2)) + 1e-5).sqrt();
+        let along = |i: usize| (x[start + i] - centre) * inverse;
+        let constant = mean(&|i| dy[start + i] * scale[i]);
+        let linear = mean(&|i| dy[start + i] * scale[i] * along(i));
+        for i in 0..length {
+            dx[start + i] = inverse * (dy[start + i] * scale[i] - constant - along(i) * linear);
+            dscale[i] += along(i) * dy[start + i];
+            dbias[i] += dy[start + i];
+        }
+    }
+    for (found, expected) in found[1..].iter().zip([dx, dscale, dbias]) {
+        let far = numbers(found).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(far < 1e-3, "{far}");
+    }
+}
+
+#[test]
+fn local_response_normalisation() {
+    for shape in [&[2, 5][..], &[1, 1, 3], &[2, 7, 3, 2], &[1, 4, 10, 14], &[2, 0, 3], &[0, 3, 2], &[2, 3, 0]] {
+        let x = random(shape, 0.5, 2.0, 1);
+        for (size, alpha, beta, bias) in
+            [(1, 0.5, 0.75, 1.0), (3, 1e-2, 0.75, 2.0), (4, 0.3, 0.5, 1.0), (5, 0.3, 1.3, 0.5), (50, 0.3, 0.75, 1.0)]
+        {
+            check(Lrn { alpha, beta, bias, size }, std::slice::from_ref(&x), 1, &[0]);
+        }
+    }
+}
+
+#[test]
+fn normalisation_over_any_axes() {
+    let shapes =
+        [&[7][..], &[1], &[2, 5], &[3, 2, 4], &[2, 3, 2, 5], &[3, 70], &[70, 3], &[2, 130], &[2, 1, 66], &[2, 0, 3]];
+    for shape in shapes {
+        let x = [random(shape, 0.5, 2.0, 1)];
+        let rank = shape.len() as i64;
+        for axis in -rank..rank {
+            check(LpNormalization { axis, p: 1 }, &x, 1, &[0]);
+            check(LpNormalization { axis, p: 2 }, &x, 1, &[0]);
+        }
+        for chosen in 1..1 << rank {
+            let axes: Vec<i64> = (0..rank).filter(|axis| chosen >> axis & 1 == 1).collect();
+            // A group of one has no deviation, and nearly none is what finite differences see.
+            if axes.iter().map(|&axis| shape[axis as usize]).product::<usize>() != 1 {
+                check(MeanVarianceNormalization { axes }, &x, 1, &[0]);
+            }
+        }
+    }
+    let zeros = [Some(Tensor::from_values(vec![2, 3], vec![0f32; 6]).unwrap())];
+    for op in [Op::from(LpNormalization { axis: 1, p: 2 }), MeanVarianceNormalization { axes: vec![1] }.into()] {
+        assert_eq!(compare_forward(&op, &zeros, 1, |_| false).unwrap(), 0.0);
+    }
+}
+
 #[test]
 fn dropout_keeps_the_mean_and_passes_what_it_kept() {
     let x = Some(Tensor::from_values(vec![50_000], vec![1f32; 50_000]).unwrap());
@@ -128,7 +246,17 @@ fn dropout_keeps_the_mean_and_passes_what_it_kept() {
         let dx = run(&gradient, &all, &[types[0].clone(), None, None], |slot| slot == 1 || slot == 2, context).unwrap();
         // With an input and a gradient of one everywhere both are the mask, scaled.
         assert_eq!(dx[0].as_ref(), Some(&y));
-        y.values::<f32>().unwrap().to_vec()
+        let y = y.values::<f32>().unwrap().to_vec();
+        if training && ratio > 0.0 {
+            // Which elements are dropped is a function of seed, step, node and element that never changes.
+            let (stream, least) = (context.stream(), (f64::from(ratio) * 2f64.powi(32)) as u64);
+            for (index, y) in y.iter().enumerate() {
+                let number = stream.bits(index as u64 / 2);
+                let bits = if index % 2 == 0 { number >> 32 } else { number & 0xFFFF_FFFF };
+                assert_eq!(*y != 0.0, bits >= least, "{index}");
+            }
+        }
+        y
     };
     assert!(dropped(0.3, false, 0).iter().all(|&y| y == 1.0));
     assert!(dropped(0.0, true, 0).iter().all(|&y| y == 1.0));

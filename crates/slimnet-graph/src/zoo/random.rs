@@ -12,6 +12,7 @@ use crate::tensor::{ElementType, Tensor, TensorError, element_count};
 const INCREMENT: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Finaliser of `SplitMix64`: a bijection in which every bit depends on every other.
+#[inline]
 fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -38,6 +39,7 @@ impl Stream {
     }
 
     /// 64 random bits.
+    #[inline]
     pub fn bits(self, index: u64) -> u64 {
         mix(mix(self.0.wrapping_add(index.wrapping_mul(INCREMENT))) ^ self.0)
     }

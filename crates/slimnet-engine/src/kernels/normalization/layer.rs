@@ -1,10 +1,15 @@
 //! Normalisations of groups of adjacent elements: over trailing axes (`LayerNormalization`, `RMSNormalization`), over the
 //! positions of a channel (`InstanceNormalization`) or of several (`GroupNormalization`).
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
+use super::shared::Shared;
+use super::sums::{sums, sums_of_two};
+use crate::kernels::vector::vectorized;
 use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
 
 /// Sizes of one application.
@@ -51,18 +56,32 @@ impl Sizes {
         whole.then_some(Self { group, period, repeat, epsilon, centred, bias })
     }
 
-    fn place(&self, group: usize, element: usize) -> usize {
-        (group % self.period * self.group + element) / self.repeat
+    /// The places in scale and bias of a group; one for each of its runs of `repeat` elements.
+    fn places(&self, group: usize) -> Range<usize> {
+        let first = group % self.period * self.group;
+        first / self.repeat..(first + self.group) / self.repeat
     }
 
     /// Mean (0 if it is not subtracted) and 1 / √(variance + epsilon) of a group.
+    #[allow(clippy::inline_always)] // only inside a vectorised function is it compiled for the vectors that there are
+    #[inline(always)]
     fn statistics(&self, x: &[f32]) -> (f32, f32) {
         let count = x.len() as f64;
-        let mean = if self.centred { x.iter().map(|&x| f64::from(x)).sum::<f64>() / count } else { 0.0 };
-        let variance = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
+        let near = if self.centred { (sums_of_two(x, x, |x, _| (x, 0.0))[0] / count) as f32 } else { 0.0 };
+        let [away, squares] = sums_of_two(x, x, |x, _| (x - near, (x - near) * (x - near))).map(|sum| sum / count);
+        let (mean, variance) =
+            if self.centred { (f64::from(near) + away, (squares - away * away).max(0.0)) } else { (0.0, squares) };
         (mean as f32, (1.0 / (variance + f64::from(self.epsilon)).sqrt()) as f32)
     }
+
+    /// Groups of a part of the work.
+    fn groups(&self) -> usize {
+        (PART / self.group).max(1)
+    }
 }
+
+/// Elements of a part of the work.
+const PART: usize = 8 * 1024;
 
 #[derive(Debug)]
 struct Forward(Sizes);
@@ -80,15 +99,97 @@ impl Kernel for Forward {
         let sizes = &self.0;
         let (x, scale) = (call.input::<f32>(0), call.input::<f32>(1));
         let bias = if sizes.bias { call.input::<f32>(2) } else { &[] };
-        let groups = call.output::<f32>(0).par_chunks_mut(sizes.group).zip(x.par_chunks(sizes.group));
-        groups.with_min_len(8).enumerate().for_each(|(group, (y, x))| {
-            let (mean, inverse) = sizes.statistics(x);
-            for (element, (y, x)) in y.iter_mut().zip(x).enumerate() {
-                let place = sizes.place(group, element);
-                *y = (x - mean) * inverse * scale[place] + bias.get(place).copied().unwrap_or(0.0);
-            }
+        let length = sizes.groups() * sizes.group;
+        let parts = call.output::<f32>(0).par_chunks_mut(length).zip(x.par_chunks(length));
+        parts.enumerate().for_each(|(part, (y, x))| {
+            vectorized(
+                #[inline(always)]
+                || {
+                    let groups = y.chunks_exact_mut(sizes.group).zip(x.chunks_exact(sizes.group));
+                    for (index, (y, x)) in groups.enumerate() {
+                        let places = sizes.places(part * sizes.groups() + index);
+                        let scale = &scale[places.clone()];
+                        let bias = if sizes.bias { &bias[places] } else { &[] };
+                        sizes.forward(y, x, scale, bias);
+                    }
+                },
+            );
         });
         Ok(())
+    }
+}
+
+impl Sizes {
+    /// Normalises a group.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn forward(&self, y: &mut [f32], x: &[f32], scale: &[f32], bias: &[f32]) {
+        let (mean, inverse) = self.statistics(x);
+        if self.repeat == 1 {
+            let elements = y.iter_mut().zip(x.iter().zip(scale));
+            if bias.is_empty() {
+                elements.for_each(|(y, (x, scale))| *y = (x - mean) * inverse * scale);
+            } else {
+                elements.zip(bias).for_each(|((y, (x, scale)), bias)| *y = (x - mean) * inverse * scale + bias);
+            }
+            return;
+        }
+        let runs = y.chunks_exact_mut(self.repeat).zip(x.chunks_exact(self.repeat));
+        for (run, (y, x)) in runs.enumerate() {
+            let (factor, bias) = (inverse * scale[run], bias.get(run).copied().unwrap_or(0.0));
+            y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * factor + bias);
+        }
+    }
+
+    /// The gradient of a group of the input, and what it adds to those of scale and bias; slices that are not wanted
+    /// are empty.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn backward(&self, [x, dy, scale]: [&[f32]; 3], dx: &mut [f32], dscale: &mut [f32], dbias: &mut [f32]) {
+        let (mean, inverse) = self.statistics(x);
+        let along = |x: f32| (x - mean) * inverse;
+        // The sums of the gradient and of it times the normalised input, both scaled.
+        let (mut constant, mut linear) = (0f64, 0f64);
+        if self.repeat == 1 {
+            if !dx.is_empty() {
+                [constant, linear] =
+                    sums(std::iter::once([x, dy, scale]), |x, dy, scale| (dy * scale, dy * scale * along(x)));
+            }
+            if !dscale.is_empty() {
+                let elements = x.iter().zip(dy).zip(dscale.iter_mut().zip(dbias.iter_mut()));
+                elements.for_each(|((x, dy), (dscale, dbias))| {
+                    *dscale += along(*x) * dy;
+                    *dbias += dy;
+                });
+            }
+        } else {
+            let runs = x.chunks_exact(self.repeat).zip(dy.chunks_exact(self.repeat));
+            for (run, (x, dy)) in runs.enumerate() {
+                let [of_bias, of_scale] = sums_of_two(x, dy, |x, dy| (dy, along(x) * dy));
+                constant += of_bias * f64::from(scale[run]);
+                linear += of_scale * f64::from(scale[run]);
+                if !dscale.is_empty() {
+                    dscale[run] += of_scale as f32;
+                    dbias[run] += of_bias as f32;
+                }
+            }
+        }
+        if dx.is_empty() {
+            return;
+        }
+        let count = x.len() as f64;
+        let constant = if self.centred { (constant / count) as f32 } else { 0.0 };
+        let linear = (linear / count) as f32;
+        let slope = |x: f32, dy: f32, scale: f32| inverse * (dy * scale - constant - along(x) * linear);
+        if self.repeat == 1 {
+            let elements = dx.iter_mut().zip(x.iter().zip(dy).zip(scale));
+            elements.for_each(|(dx, ((x, dy), scale))| *dx = slope(*x, *dy, *scale));
+        } else {
+            let runs = x.chunks_exact(self.repeat).zip(dy.chunks_exact(self.repeat));
+            for ((dx, (x, dy)), scale) in dx.chunks_exact_mut(self.repeat).zip(runs).zip(scale) {
+                dx.iter_mut().zip(x.iter().zip(dy)).for_each(|(dx, (x, dy))| *dx = slope(*x, *dy, *scale));
+            }
+        }
     }
 }
 
@@ -111,13 +212,26 @@ pub(super) fn prepare_gradient(op: &Op, gradient: &Gradient, node: &NodeType<'_>
     Some(Box::new(Backward { sizes, elements: node.input(0)?.len(), gradient: slot, wanted }))
 }
 
-/// Parts into which sums over groups are divided.
-const PARTS: usize = 8;
+/// Parts into which sums over groups are divided at most.
+const PARTS: usize = 16;
 
 impl Backward {
     /// Elements of scale and bias.
     fn places(&self) -> usize {
         self.sizes.group * self.sizes.period / self.sizes.repeat
+    }
+
+    /// Groups of each part, and how many parts there are.
+    fn parts(&self) -> (usize, usize) {
+        let groups = self.elements / self.sizes.group;
+        let least = self.sizes.groups().min(groups.max(1));
+        let each = groups.div_ceil(PARTS).max(least);
+        (each, groups.div_ceil(each))
+    }
+
+    /// Whether gradients of scale or bias are wanted.
+    fn sums(&self) -> bool {
+        self.wanted[1] || self.wanted[2]
     }
 }
 
@@ -126,50 +240,42 @@ impl Kernel for Backward {
         let sizes = &self.sizes;
         let (x, scale, dy) = (call.input::<f32>(0), call.input::<f32>(1), call.input::<f32>(self.gradient));
         let outputs = [0, 1, 2].map(|slot| if self.wanted[slot] { call.output::<f32>(slot) } else { &mut [] });
-        if self.wanted[0] {
-            let groups = x.par_chunks(sizes.group).zip(dy.par_chunks(sizes.group));
-            let all = outputs[0].par_chunks_mut(sizes.group).zip(groups);
-            all.with_min_len(8).enumerate().for_each(|(group, (dx, (x, dy)))| {
-                let (mean, inverse) = sizes.statistics(x);
-                let slope = |element: usize| dy[element] * scale[sizes.place(group, element)];
-                let count = x.len() as f32;
-                let constant: f32 = if sizes.centred { (0..x.len()).map(slope).sum::<f32>() / count } else { 0.0 };
-                let along = |element: usize| (x[element] - mean) * inverse;
-                let linear = (0..x.len()).map(|element| slope(element) * along(element)).sum::<f32>() / count;
-                for (element, dx) in dx.iter_mut().enumerate() {
-                    *dx = inverse * (slope(element) - constant - along(element) * linear);
-                }
-            });
-        }
-        if !self.wanted[1] && !self.wanted[2] {
-            return Ok(());
-        }
-        // Each part sums over some groups; the parts are then added in order.
-        let places = self.places();
-        let sums = call.scratch();
+        let (each, parts) = self.parts();
+        let places = if self.sums() { self.places() } else { 0 };
+        let sums: &mut [f32] = if places * parts > 0 { call.scratch() } else { &mut [] };
         let groups = self.elements / sizes.group;
-        let each = groups.div_ceil(PARTS).max(1);
-        sums.par_chunks_mut(2 * places).enumerate().for_each(|(part, sums)| {
+        // Each part sums over some groups; the parts are then added in order.
+        let (dx, partial) = (Shared::new(outputs[0]), Shared::new(sums));
+        (0..parts).into_par_iter().for_each(|part| {
+            // SAFETY: each part has a row of sums of its own, and each group one of the gradient.
+            #[allow(unsafe_code)]
+            let sums = unsafe { partial.row(part * 2 * places..(part + 1) * 2 * places) };
             sums.fill(0.0);
             let (dscale, dbias) = sums.split_at_mut(places);
-            for group in (part * each..(part + 1) * each).take_while(|&group| group < groups) {
-                let range = group * sizes.group..(group + 1) * sizes.group;
-                let (x, dy) = (&x[range.clone()], &dy[range]);
-                let (mean, inverse) = sizes.statistics(x);
-                for (element, (x, dy)) in x.iter().zip(dy).enumerate() {
-                    let place = sizes.place(group, element);
-                    dscale[place] += (x - mean) * inverse * dy;
-                    dbias[place] += dy;
-                }
-            }
+            vectorized(
+                #[inline(always)]
+                || {
+                    for group in part * each..groups.min((part + 1) * each) {
+                        let range = group * sizes.group..(group + 1) * sizes.group;
+                        let dx_range = if self.wanted[0] { range.clone() } else { 0..0 };
+                        // SAFETY: as above.
+                        #[allow(unsafe_code)]
+                        let dx = unsafe { dx.row(dx_range) };
+                        let at = sizes.places(group);
+                        let data = [&x[range.clone()], &dy[range], &scale[at.clone()]];
+                        let at = if places > 0 { at } else { 0..0 };
+                        sizes.backward(data, dx, &mut dscale[at.clone()], &mut dbias[at]);
+                    }
+                },
+            );
         });
-        let (first, rest) = sums.split_at_mut(2 * places);
-        for part in rest.chunks_exact(2 * places) {
-            first.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-        }
         for slot in [1, 2] {
             if self.wanted[slot] {
-                outputs[slot].copy_from_slice(&first[(slot - 1) * places..][..places]);
+                outputs[slot].fill(0.0);
+                for part in sums.chunks_exact((2 * places).max(1)) {
+                    let part = &part[(slot - 1) * places..slot * places];
+                    outputs[slot].iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                }
             }
         }
         Ok(())
@@ -180,6 +286,6 @@ impl Kernel for Backward {
     }
 
     fn scratch(&self) -> usize {
-        if self.wanted[1] || self.wanted[2] { 2 * PARTS * self.places() } else { 0 }
+        if self.sums() { 2 * self.parts().1 * self.places() } else { 0 }
     }
 }

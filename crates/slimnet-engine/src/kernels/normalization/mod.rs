@@ -1,8 +1,12 @@
 //! Normalisations and dropout.
 
+mod axes;
 mod batch;
 mod dropout;
 mod layer;
+mod local;
+mod shared;
+mod sums;
 
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -17,6 +21,8 @@ fn prepare(node: &NodeType<'_>) -> Prepared {
         Op::Dropout(_) => dropout::prepare(node),
         _ if !node.all_f32() => None,
         Op::BatchNormalization(op) => batch::prepare(op, node),
+        Op::Lrn(op) => local::prepare(op, node),
+        op @ (Op::LpNormalization(_) | Op::MeanVarianceNormalization(_)) => axes::prepare(op, node),
         op => layer::prepare(op, node),
     }
 }
@@ -26,6 +32,8 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
         Op::Dropout(_) => dropout::prepare_gradient(gradient, node),
         _ if !node.all_f32() => None,
         Op::BatchNormalization(op) => batch::prepare_gradient(op, gradient, node),
+        Op::Lrn(op) => local::prepare_gradient(op, gradient, node),
+        op @ (Op::LpNormalization(_) | Op::MeanVarianceNormalization(_)) => axes::prepare_gradient(op, gradient, node),
         op => layer::prepare_gradient(op, gradient, node),
     }
 }

@@ -63,8 +63,9 @@ impl Kernel for Forward {
             let (c, beta) = (call.input::<f32>(2), sizes.op.beta);
             for (row, y) in y.chunks_exact_mut(columns.max(1)).enumerate() {
                 let c = &c[if c0 == 1 { 0 } else { row * c1 }..][..c1];
-                for (column, y) in y.iter_mut().enumerate() {
-                    *y = beta * c[if c1 == 1 { 0 } else { column }];
+                match c {
+                    [c] => y.fill(beta * c),
+                    _ => y.iter_mut().zip(c).for_each(|(y, c)| *y = beta * c),
                 }
             }
         }

@@ -1,7 +1,9 @@
 //! Matrix products.
 
+mod einsum;
 mod gemm;
 mod matmul;
+mod view;
 
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -18,6 +20,7 @@ fn prepare(node: &NodeType<'_>) -> Prepared {
     match node.op {
         Op::Gemm(op) => gemm::prepare(op, node),
         Op::MatMul(_) => matmul::prepare(node),
+        Op::Einsum(op) => einsum::prepare(op, node),
         _ => None,
     }
 }
@@ -29,6 +32,7 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
     match &gradient.of {
         Op::Gemm(op) => gemm::prepare_gradient(op, gradient, node),
         Op::MatMul(_) => matmul::prepare_gradient(gradient, node),
+        Op::Einsum(op) => einsum::prepare_gradient(op, gradient, node),
         _ => None,
     }
 }
