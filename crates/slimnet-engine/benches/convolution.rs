@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::Criterion;
 use slimnet_engine::kernels::call::Region;
 use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, prepare};
 use slimnet_engine::threads::Threads;
@@ -97,5 +97,8 @@ fn convolutions(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, convolutions);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    convolutions(&mut criterion);
+    criterion.final_summary();
+}
