@@ -155,6 +155,27 @@ fn transposed_convolutions() {
     check_transpose(op, &[2, 2, 4], &[2, 2, 3]);
 }
 
+/// Maps of real sizes, whose rows are longer than the slack behind a staged plane; finite differences of the weights alone.
+#[test]
+fn gradients_of_weights_over_large_maps() {
+    let check = |op: &Op, x: &[usize], weights: &[usize]| {
+        let inputs = [random(x, 1), random(weights, 2)];
+        let difference = compare_gradient(op, &inputs, 1, &[1], |_| false).unwrap();
+        assert!(difference < 1e-4, "{op:?} {x:?} {weights:?}: {difference}");
+    };
+    for stride in [1, 2] {
+        let of = |group, pad| conv(group, &[stride, stride], &[pad; 4], &[], AutoPad::NotSet);
+        check(&of(1, 1), &[2, 3, 32, 32], &[2, 3, 3, 3]);
+        check(&of(1, 0), &[3, 1, 28, 28], &[3, 1, 5, 5]);
+        check(&of(1, 0), &[17, 2, 12, 12], &[2, 2, 5, 5]);
+        check(&of(3, 1), &[3, 3, 24, 100], &[3, 1, 3, 3]);
+        check(&of(1, 4), &[1, 1, 40, 300], &[1, 1, 7, 5]);
+        check(&Op::ConvTranspose(transpose(1, &[stride, stride], &[1; 4], &[], &[])), &[2, 1, 40, 80], &[1, 2, 3, 3]);
+    }
+    check(&conv(1, &[], &[8; 4], &[4, 4], AutoPad::NotSet), &[2, 1, 40, 70], &[2, 1, 5, 3]);
+    check(&conv(1, &[1], &[1; 2], &[], AutoPad::NotSet), &[2, 2, 400], &[2, 2, 3]);
+}
+
 /// Gradients of a sum over nothing are zero; that of the bias is what reaches the output.
 #[test]
 fn empty_convolutions() {

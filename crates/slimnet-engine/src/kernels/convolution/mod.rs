@@ -5,6 +5,7 @@
 //! its padding (a few planes at a time, which stay in the cache), and windows are rows of the copy read from offsets.
 
 mod correlation;
+mod dense;
 mod geometry;
 mod passes;
 mod stage;
@@ -15,6 +16,7 @@ use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
 use self::correlation::Correlation;
+use self::dense::Dense;
 use self::geometry::Geometry;
 use self::weights::WeightGradient;
 use super::{Call, Family, Kernel, KernelError, NodeType, Prepared};
@@ -31,6 +33,66 @@ fn geometry(op: &Op, x: &[usize], weights: &[usize], y: &[usize]) -> Option<(Geo
     }
 }
 
+/// How one side of a convolution is computed from the other.
+#[derive(Debug)]
+enum Product {
+    Dense { sizes: Dense, to_windows: bool },
+    Staged(Correlation),
+}
+
+impl Product {
+    fn new(geometry: &Geometry, to_windows: bool) -> Option<Self> {
+        Some(match Dense::of(geometry) {
+            Some(sizes) => Self::Dense { sizes, to_windows },
+            None => Self::Staged(Correlation::new(geometry, to_windows)?),
+        })
+    }
+
+    fn scratch(&self) -> usize {
+        match self {
+            Self::Dense { .. } => 0,
+            Self::Staged(correlation) => correlation.scratch(),
+        }
+    }
+
+    fn run(&self, source: &[f32], weights: &[f32], bias: &[f32], result: &mut [f32], scratch: &mut [f32]) {
+        match self {
+            Self::Dense { sizes, to_windows } => sizes.product(*to_windows, source, weights, bias, result),
+            Self::Staged(correlation) => correlation.run(source, weights, bias, result, scratch),
+        }
+    }
+}
+
+/// How the gradient of the weights is computed.
+#[derive(Debug)]
+enum WeightProduct {
+    Dense(Dense),
+    Staged(WeightGradient),
+}
+
+impl WeightProduct {
+    fn new(geometry: &Geometry) -> Option<Self> {
+        Some(match Dense::of(geometry) {
+            Some(sizes) => Self::Dense(sizes),
+            None => Self::Staged(WeightGradient::new(geometry)?),
+        })
+    }
+
+    fn scratch(&self) -> usize {
+        match self {
+            Self::Dense(_) => 0,
+            Self::Staged(gradient) => gradient.scratch(),
+        }
+    }
+
+    fn run(&self, windows: &[f32], axes: &[f32], gradient: &mut [f32], scratch: &mut [f32]) {
+        match self {
+            Self::Dense(sizes) => sizes.weight_gradient(windows, axes, gradient),
+            Self::Staged(staged) => staged.run(windows, axes, gradient, scratch),
+        }
+    }
+}
+
 fn prepare(node: &NodeType<'_>) -> Prepared {
     if !matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_)) || !node.all_f32() {
         return None;
@@ -41,7 +103,7 @@ fn prepare(node: &NodeType<'_>) -> Prepared {
     if geometry.is_empty() {
         return None;
     }
-    Some(Box::new(Forward { product: Correlation::new(&geometry, to_windows)?, bias: node.input(2).is_some() }))
+    Some(Box::new(Forward { product: Product::new(&geometry, to_windows)?, bias: node.input(2).is_some() }))
 }
 
 fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
@@ -56,8 +118,8 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
     Some(Box::new(Backward {
         slot,
         to_windows,
-        input: if wanted(0) && !none { Some(Correlation::new(&geometry, !to_windows)?) } else { None },
-        weights: if wanted(1) && !none { Some(WeightGradient::new(&geometry)?) } else { None },
+        input: if wanted(0) && !none { Some(Product::new(&geometry, !to_windows)?) } else { None },
+        weights: if wanted(1) && !none { Some(WeightProduct::new(&geometry)?) } else { None },
         bias: wanted(2).then(|| y[2..].iter().product()),
         zeros: [0, 1].map(|slot| wanted(slot) && none),
     }))
@@ -65,14 +127,16 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
 
 #[derive(Debug)]
 struct Forward {
-    product: Correlation,
+    product: Product,
     bias: bool,
 }
 
 impl Kernel for Forward {
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
         let bias = if self.bias { call.input::<f32>(2) } else { &[] };
-        self.product.run(call.input(0), call.input(1), bias, call.output(0), call.scratch());
+        let mut nothing = [];
+        let scratch: &mut [f32] = if self.scratch() > 0 { call.scratch() } else { &mut nothing };
+        self.product.run(call.input(0), call.input(1), bias, call.output(0), scratch);
         Ok(())
     }
 
@@ -86,8 +150,8 @@ struct Backward {
     /// Slot of the gradient of the output.
     slot: usize,
     to_windows: bool,
-    input: Option<Correlation>,
-    weights: Option<WeightGradient>,
+    input: Option<Product>,
+    weights: Option<WeightProduct>,
     /// Elements of an output channel, if the gradient of the bias is wanted.
     bias: Option<usize>,
     /// Gradients that are zero, since nothing is multiplied.
@@ -121,8 +185,8 @@ impl Kernel for Backward {
     }
 
     fn scratch(&self) -> usize {
-        let input = self.input.as_ref().map_or(0, Correlation::scratch);
-        input.max(self.weights.as_ref().map_or(0, WeightGradient::scratch))
+        let input = self.input.as_ref().map_or(0, Product::scratch);
+        input.max(self.weights.as_ref().map_or(0, WeightProduct::scratch))
     }
 }
 

@@ -152,9 +152,13 @@ impl WithSimd for Part<'_> {
         let groups = of.units / of.units_a_group;
         let plane = of.staging.plane();
         let inner = of.offsets.len();
+        // Where the last position of an image is; offsets from behind it would reach out of the staged planes.
+        let [_, height, width] = of.staging.staged;
+        let last = ((of.counts[0] - 1) * height + of.counts[1] - 1) * width + of.counts[2];
         for start in (0..images).step_by(of.block) {
             let count = of.block.min(images - start);
-            let used = (count * plane).div_ceil(S::F32_LANES) * S::F32_LANES;
+            let positions = (count - 1) * plane + last;
+            let used = positions.div_ceil(S::F32_LANES) * S::F32_LANES;
             if count < of.block {
                 // What is read behind the last image must be numbers.
                 staged[..slack].chunks_exact_mut(of.block * plane).for_each(|planes| planes[count * plane..].fill(0.0));
@@ -180,7 +184,9 @@ impl WithSimd for Part<'_> {
                             let source = &windows[place * of.windows..][..of.windows];
                             stage::spread(&of.staging, of.counts, source, &mut target[number * plane..][..plane]);
                         }
-                        target[count * plane..used].fill(0.0);
+                        if used > count * plane {
+                            target[count * plane..used].fill(0.0);
+                        }
                     }
                     for (index, offsets) in of.offsets.chunks(column_block).enumerate() {
                         let sums = &mut sums[index * column_block..];
