@@ -37,14 +37,14 @@ fn geometry(op: &Op, x: &[usize], weights: &[usize], y: &[usize]) -> Option<(Geo
 #[derive(Debug)]
 enum Product {
     Dense { sizes: Dense, to_windows: bool },
-    Staged(Correlation),
+    Staged(Box<Correlation>),
 }
 
 impl Product {
     fn new(geometry: &Geometry, to_windows: bool) -> Option<Self> {
         Some(match Dense::of(geometry) {
             Some(sizes) => Self::Dense { sizes, to_windows },
-            None => Self::Staged(Correlation::new(geometry, to_windows)?),
+            None => Self::Staged(Box::new(Correlation::new(geometry, to_windows)?)),
         })
     }
 
@@ -67,14 +67,14 @@ impl Product {
 #[derive(Debug)]
 enum WeightProduct {
     Dense(Dense),
-    Staged(WeightGradient),
+    Staged(Box<WeightGradient>),
 }
 
 impl WeightProduct {
     fn new(geometry: &Geometry) -> Option<Self> {
         Some(match Dense::of(geometry) {
             Some(sizes) => Self::Dense(sizes),
-            None => Self::Staged(WeightGradient::new(geometry)?),
+            None => Self::Staged(Box::new(WeightGradient::new(geometry)?)),
         })
     }
 

@@ -50,6 +50,12 @@ pub(super) fn write(staging: &Staging, phase: [usize; RANK], plane: &[f32], targ
             let target = &mut target[first..end];
             if step == 1 {
                 copy(target, source);
+            } else if step == 2 {
+                // Pairs become shuffles of vectors; the last may be half.
+                let (pairs, half) = source.as_chunks::<2>();
+                let (whole, last) = target.split_at_mut(target.len().min(pairs.len()));
+                whole.iter_mut().zip(pairs).for_each(|(target, pair)| *target = pair[0]);
+                last.iter_mut().zip(half).for_each(|(target, source)| *target = *source);
             } else {
                 target.iter_mut().zip(source.iter().step_by(step)).for_each(|(target, source)| *target = *source);
             }
