@@ -47,10 +47,12 @@ impl Bench {
     }
 }
 
+/// Name, input, output channels, kernel, stride, padding, groups.
+type Shape = (&'static str, [usize; 4], usize, usize, usize, usize, usize);
+
 fn convolutions(criterion: &mut Criterion) {
     let threads = Threads::new(0).unwrap();
-    // Name, input, output channels, kernel, stride, padding, groups.
-    let shapes: [(&str, [usize; 4], usize, usize, usize, usize, usize); 16] = [
+    let shapes: [Shape; 16] = [
         ("resnet20 first", [64, 3, 32, 32], 16, 3, 1, 1, 1),
         ("resnet20 stage 1", [64, 16, 32, 32], 16, 3, 1, 1, 1),
         ("resnet20 stage 2 begin", [64, 16, 32, 32], 32, 3, 2, 1, 1),
