@@ -1,118 +1,203 @@
-//! Convolutions.
+//! Convolutions and transposed convolutions over one to three axes.
 //!
-//! Of `[N, C, H, W]` (or `[N, C, W]`). The windows of an image are written out as columns, so that the convolution is a
-//! product of matrices; depthwise convolutions, where that product would be of vectors, are computed directly.
+//! The result of one is the gradient of the other's input, so there are three computations: from axes to windows and back
+//! ([`correlation`]), and the gradient of the weights ([`weights`]). No window is written out: the source is copied with
+//! its padding (a few planes at a time, which stay in the cache), and windows are rows of the copy read from offsets.
 
-mod columns;
-mod depthwise;
-mod general;
+mod correlation;
+mod dense;
+mod geometry;
+mod passes;
+mod stage;
+mod tile;
+mod weights;
 
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
-use slimnet_graph::ops::convolution::Conv;
 
-use super::window::{Axis, Movement, axes};
-use super::{Family, NodeType, Prepared};
+use self::correlation::Correlation;
+use self::dense::Dense;
+use self::geometry::Geometry;
+use self::weights::WeightGradient;
+use super::{Call, Family, Kernel, KernelError, NodeType, Prepared};
 
 /// The family.
 pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient };
 
-/// Sizes of one application.
-#[derive(Debug, Clone, Copy)]
-struct Sizes {
-    images: usize,
-    groups: usize,
-    /// Channels of a group before and after.
-    inputs: usize,
-    outputs: usize,
-    axes: [Axis; 2],
+/// Geometry of an operator of the family, and whether it goes from the axes to the windows.
+fn geometry(op: &Op, x: &[usize], weights: &[usize], y: &[usize]) -> Option<(Geometry, bool)> {
+    match op {
+        Op::Conv(op) => Some((Geometry::of_conv(op, x, weights, y)?, true)),
+        Op::ConvTranspose(op) => Some((Geometry::of_conv_transpose(op, x, weights, y)?, false)),
+        _ => None,
+    }
 }
 
-impl Sizes {
-    fn of(op: &Conv, x: &[usize], weights: &[usize], y: &[usize]) -> Option<Self> {
-        let groups = usize::try_from(op.group).ok().filter(|&groups| groups > 0)?;
-        let kernel: Vec<i64> = weights.get(2..)?.iter().map(|&taps| taps as i64).collect();
-        let movement =
-            Movement { auto_pad: op.auto_pad, dilations: &op.dilations, pads: &op.pads, strides: &op.strides };
-        let axes = axes(movement, x.get(2..)?, &kernel, y.get(2..)?)?;
-        let sizes = Self { images: x[0], groups, inputs: weights[1], outputs: weights[0] / groups, axes };
-        let elements = sizes.images * sizes.input() * sizes.output() * sizes.inner();
-        (elements > 0).then_some(sizes)
+/// How one side of a convolution is computed from the other.
+#[derive(Debug)]
+enum Product {
+    Dense { sizes: Dense, to_windows: bool },
+    Staged(Box<Correlation>),
+}
+
+impl Product {
+    fn new(geometry: &Geometry, to_windows: bool) -> Option<Self> {
+        Some(match Dense::of(geometry) {
+            Some(sizes) => Self::Dense { sizes, to_windows },
+            None => Self::Staged(Box::new(Correlation::new(geometry, to_windows)?)),
+        })
     }
 
-    /// Positions of an output channel.
-    fn positions(&self) -> usize {
-        self.axes[0].windows * self.axes[1].windows
+    fn scratch(&self) -> usize {
+        match self {
+            Self::Dense { .. } => 0,
+            Self::Staged(correlation) => correlation.scratch(),
+        }
     }
 
-    /// Elements of an input channel.
-    fn plane(&self) -> usize {
-        self.axes[0].length * self.axes[1].length
+    fn run(&self, source: &[f32], weights: &[f32], bias: &[f32], result: &mut [f32], scratch: &mut [f32]) {
+        match self {
+            Self::Dense { sizes, to_windows } => sizes.product(*to_windows, source, weights, bias, result),
+            Self::Staged(correlation) => correlation.run(source, weights, bias, result, scratch),
+        }
+    }
+}
+
+/// How the gradient of the weights is computed.
+#[derive(Debug)]
+enum WeightProduct {
+    Dense(Dense),
+    Staged(Box<WeightGradient>),
+}
+
+impl WeightProduct {
+    fn new(geometry: &Geometry) -> Option<Self> {
+        Some(match Dense::of(geometry) {
+            Some(sizes) => Self::Dense(sizes),
+            None => Self::Staged(Box::new(WeightGradient::new(geometry)?)),
+        })
     }
 
-    /// Products that are summed for an output element.
-    fn inner(&self) -> usize {
-        self.inputs * self.axes[0].taps * self.axes[1].taps
+    fn scratch(&self) -> usize {
+        match self {
+            Self::Dense(_) => 0,
+            Self::Staged(gradient) => gradient.scratch(),
+        }
     }
 
-    /// Elements of an image before and after.
-    fn input(&self) -> usize {
-        self.groups * self.inputs * self.plane()
-    }
-
-    fn output(&self) -> usize {
-        self.groups * self.outputs * self.positions()
-    }
-
-    /// Elements of the weights.
-    fn weights(&self) -> usize {
-        self.groups * self.outputs * self.inner()
-    }
-
-    /// Whether an image's columns are the image itself.
-    fn is_pointwise(&self) -> bool {
-        self.axes.iter().all(Axis::is_pointwise)
-    }
-
-    fn is_depthwise(&self) -> bool {
-        self.inputs == 1 && self.groups > 1
+    fn run(&self, windows: &[f32], axes: &[f32], gradient: &mut [f32], scratch: &mut [f32]) {
+        match self {
+            Self::Dense(sizes) => sizes.weight_gradient(windows, axes, gradient),
+            Self::Staged(staged) => staged.run(windows, axes, gradient, scratch),
+        }
     }
 }
 
 fn prepare(node: &NodeType<'_>) -> Prepared {
-    let Op::Conv(op) = node.op else { return None };
-    if !node.all_f32() {
+    if !matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_)) || !node.all_f32() {
         return None;
     }
-    let sizes = Sizes::of(op, &node.input(0)?.shape, &node.input(1)?.shape, &node.output(0)?.shape)?;
-    let bias = node.input(2).is_some();
-    Some(if sizes.is_depthwise() {
-        Box::new(depthwise::Forward { sizes, bias })
-    } else {
-        Box::new(general::Forward { sizes, bias })
-    })
+    let shapes = (&node.input(0)?.shape, &node.input(1)?.shape, &node.output(0)?.shape);
+    let (geometry, to_windows) = geometry(node.op, shapes.0, shapes.1, shapes.2)?;
+    // Results without products are left to the reference evaluator.
+    if geometry.is_empty() {
+        return None;
+    }
+    Some(Box::new(Forward { product: Product::new(&geometry, to_windows)?, bias: node.input(2).is_some() }))
 }
 
 fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
-    let Op::Conv(op) = &gradient.of else { return None };
-    if !node.all_f32() {
+    if !matches!(gradient.of, Op::Conv(_) | Op::ConvTranspose(_)) || !node.all_f32() {
         return None;
     }
     let slot = gradient.gradient_slot(0);
-    let sizes = Sizes::of(op, &node.input(0)?.shape, &node.input(1)?.shape, &node.input(slot)?.shape)?;
-    let wanted = [0, 1, 2].map(|slot| slot < gradient.inputs && node.output(slot).is_some());
-    Some(if sizes.is_depthwise() {
-        Box::new(depthwise::Backward { sizes, gradient: slot, wanted })
-    } else {
-        Box::new(general::Backward { sizes, gradient: slot, wanted })
-    })
+    let y = &node.input(slot)?.shape;
+    let (geometry, to_windows) = geometry(&gradient.of, &node.input(0)?.shape, &node.input(1)?.shape, y)?;
+    let wanted = |slot: usize| slot < gradient.inputs && node.output(slot).is_some();
+    let none = geometry.is_empty();
+    Some(Box::new(Backward {
+        slot,
+        to_windows,
+        input: if wanted(0) && !none { Some(Product::new(&geometry, !to_windows)?) } else { None },
+        weights: if wanted(1) && !none { Some(WeightProduct::new(&geometry)?) } else { None },
+        bias: wanted(2).then(|| y[2..].iter().product()),
+        zeros: [0, 1].map(|slot| wanted(slot) && none),
+    }))
+}
+
+#[derive(Debug)]
+struct Forward {
+    product: Product,
+    bias: bool,
+}
+
+impl Kernel for Forward {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
+        let bias = if self.bias { call.input::<f32>(2) } else { &[] };
+        let mut nothing = [];
+        let scratch: &mut [f32] = if self.scratch() > 0 { call.scratch() } else { &mut nothing };
+        self.product.run(call.input(0), call.input(1), bias, call.output(0), scratch);
+        Ok(())
+    }
+
+    fn scratch(&self) -> usize {
+        self.product.scratch()
+    }
+}
+
+#[derive(Debug)]
+struct Backward {
+    /// Slot of the gradient of the output.
+    slot: usize,
+    to_windows: bool,
+    input: Option<Product>,
+    weights: Option<WeightProduct>,
+    /// Elements of an output channel, if the gradient of the bias is wanted.
+    bias: Option<usize>,
+    /// Gradients that are zero, since nothing is multiplied.
+    zeros: [bool; 2],
+}
+
+impl Kernel for Backward {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
+        let dy = call.input::<f32>(self.slot);
+        let mut nothing = [];
+        let scratch: &mut [f32] = if self.scratch() > 0 { call.scratch() } else { &mut nothing };
+        if let Some(product) = &self.input {
+            product.run(dy, call.input(1), &[], call.output(0), scratch);
+        }
+        if let Some(gradient) = &self.weights {
+            let x = call.input(0);
+            let (windows, axes) = if self.to_windows { (dy, x) } else { (x, dy) };
+            gradient.run(windows, axes, call.output(1), scratch);
+        }
+        if let Some(positions) = self.bias {
+            channel_sums(call.output(2), dy, positions);
+        }
+        for slot in [0, 1].into_iter().filter(|&slot| self.zeros[slot]) {
+            call.output::<f32>(slot).fill(0.0);
+        }
+        Ok(())
+    }
+
+    fn reads(&self, input: usize) -> bool {
+        input == self.slot || (input == 0 && self.weights.is_some()) || (input == 1 && self.input.is_some())
+    }
+
+    fn scratch(&self) -> usize {
+        let input = self.input.as_ref().map_or(0, Product::scratch);
+        input.max(self.weights.as_ref().map_or(0, WeightProduct::scratch))
+    }
 }
 
 /// Sums of `[images, channels, positions]` over images and positions, in order.
 fn channel_sums(sums: &mut [f32], data: &[f32], positions: usize) {
     use rayon::prelude::*;
     let channels = sums.len();
-    sums.par_iter_mut().enumerate().for_each(|(channel, sum)| {
+    if positions == 0 {
+        return sums.fill(0.0);
+    }
+    sums.par_iter_mut().with_min_len(4).enumerate().for_each(|(channel, sum)| {
         let rows = data.chunks_exact(positions).skip(channel).step_by(channels);
         let row_sum = |row: &[f32]| {
             let mut lanes = [0f32; 16];
