@@ -46,7 +46,7 @@ fn prepare(subject: &Subject, batch: usize, dims: &BTreeMap<String, usize>, seed
         macs: Some(cost.macs),
         nodes_of_unknown_macs: Some(cost.unknown_macs.len() as u64),
         optimizer_bytes: None,
-        labels: Labels::new(&fixed, Some(&cost)),
+        labels: Labels::new(&fixed, &cost),
         workload: Box::new(Run { plan, what }),
     })
 }

@@ -19,9 +19,8 @@ pub struct Labels(HashMap<NodeId, (String, String, Option<u64>)>);
 
 impl Labels {
     /// Those of a graph.
-    pub fn new(graph: &Graph, cost: Option<&Cost>) -> Self {
-        let macs: HashMap<_, _> =
-            cost.iter().flat_map(|cost| &cost.nodes).filter_map(|node| Some((node.node, node.macs?))).collect();
+    pub fn new(graph: &Graph, cost: &Cost) -> Self {
+        let macs: HashMap<_, _> = cost.nodes.iter().filter_map(|node| Some((node.node, node.macs?))).collect();
         let label = |(id, name): (NodeId, String)| {
             let operator = match &graph.node(id).op {
                 Op::Gradient(gradient) => format!("{} (gradient)", gradient.of.op_type()),

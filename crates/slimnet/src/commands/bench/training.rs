@@ -16,6 +16,8 @@ use super::{Ready, Subject, bench, random_input};
 use crate::arguments::{BenchTrain, Global, LossName, OptimizerName};
 use crate::console::Console;
 use crate::failure::{Failure, Outcome, Result};
+use crate::lengths;
+use crate::report::summary::count_cost;
 
 /// Batches that are measured where none is told.
 const USUAL: [usize; 1] = [64];
@@ -40,6 +42,10 @@ fn prepare(
     (seed, threads): (u64, &Arc<Threads>),
 ) -> Result<Ready> {
     let what = format!("cannot train {} at batch {batch}", subject.name);
+    let lengths = subject.lengths(batch, dims);
+    let fixed = lengths::fix(&subject.graph, &lengths)?;
+    // Refuses sizes that no memory has, too.
+    let cost = count_cost(&fixed)?;
     let loss = match options.loss {
         LossName::Ce => Loss::CrossEntropy { label_smoothing: 0.0 },
         LossName::Mse => Loss::MeanSquaredError,
@@ -58,7 +64,7 @@ fn prepare(
         },
         rate: RATE,
         schedule: Schedule::Constant,
-        lengths: subject.lengths(batch, dims),
+        lengths,
         ..TrainOptions::default()
     };
     let trainer = Trainer::new(&job, 1, train_options).map_err(|error| Failure::new(&what, &error))?;
@@ -75,7 +81,7 @@ fn prepare(
         macs: None,
         nodes_of_unknown_macs: None,
         optimizer_bytes: Some(trainer.optimizer_bytes()),
-        labels: Labels::new(trainer.graph(), None),
+        labels: Labels::new(trainer.graph(), &cost),
         workload: Box::new(Steps {
             batch: Batch { values, samples: batch },
             threads: Arc::clone(threads),
