@@ -82,7 +82,7 @@ pub struct Bench {
     pub measurement: Measurement,
     /// Samples computed at once; several sizes are measured one after the other [default: 1,64, or what the network is
     /// fixed to]
-    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = at_least_one)]
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = batch)]
     pub batch: Vec<usize>,
 }
 
@@ -100,7 +100,7 @@ pub struct BenchTrain {
     #[command(flatten)]
     pub measurement: Measurement,
     /// Samples of a step; several sizes are measured one after the other [default: 64, or what the network is fixed to]
-    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = at_least_one)]
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = batch)]
     pub batch: Vec<usize>,
     /// How parameters follow their gradients
     #[arg(long, value_name = "NAME", default_value = "sgd")]
@@ -455,6 +455,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     number.ok_or_else(|| format!("expected a whole number of 1 or more, found {text:?}"))
 }
 
+/// More samples at once fit into no memory.
+const LARGEST_BATCH: usize = 1 << 24;
+
+fn batch(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse::<usize>().ok().filter(|number| (1..=LARGEST_BATCH).contains(number));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {LARGEST_BATCH}, found {text:?}"))
+}
+
 fn seconds(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
     number.ok_or_else(|| format!("expected a number above 0, found {text:?}"))
@@ -509,7 +517,7 @@ mod tests {
         assert!(name_and_length("N=-1").is_err());
         assert!(at_least_one("64").is_ok() && seconds("0.5").is_ok());
         for wrong in ["0", "-1", "NaN", "inf", ""] {
-            assert!(at_least_one(wrong).is_err() && seconds(wrong).is_err(), "{wrong}");
+            assert!(at_least_one(wrong).is_err() && seconds(wrong).is_err() && batch(wrong).is_err(), "{wrong}");
         }
     }
 }

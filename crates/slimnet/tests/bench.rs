@@ -161,7 +161,7 @@ fn what_cannot_be_measured_is_said() {
         ("missing", "bench missing.onnx"),
         ("architecture", "bench lenet-6"),
         ("batch", "bench lenet-5 --batch 0"),
-        ("huge", "bench lenet-5 --batch 1000000000000000000 --quiet"),
+        ("huge", "bench lenet-5 --batch 1000000000000000000"),
         ("fixed", "bench fixed.onnx --batch 2,64"),
         ("fixed-both", "bench fixed.onnx --against other.onnx"),
         ("dim", "bench lenet-5 --dim M=3"),
