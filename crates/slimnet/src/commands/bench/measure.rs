@@ -39,13 +39,8 @@ pub struct Budget {
 impl Budget {
     /// Whether a measurement of so many workloads may end.
     pub fn is_spent(self, rounds: usize, begun: Instant, workloads: usize) -> bool {
-        match self.runs {
-            Some(runs) => rounds >= runs.min(MOST_RUNS),
-            None => {
-                let over = begun.elapsed().as_secs_f64() >= self.seconds * workloads as f64;
-                rounds >= MOST_RUNS || over && rounds >= FEWEST_RUNS
-            }
-        }
+        let over = || begun.elapsed().as_secs_f64() >= self.seconds * workloads as f64 && rounds >= FEWEST_RUNS;
+        rounds >= MOST_RUNS || self.runs.map_or_else(over, |runs| rounds >= runs)
     }
 }
 

@@ -40,6 +40,9 @@ struct Ready {
     labels: operators::Labels,
 }
 
+/// Makes a network ready at a batch, to be run on these threads.
+type Prepare<'a> = &'a dyn Fn(&Subject, usize, &Arc<Threads>) -> Result<Ready>;
+
 /// Measures one network, or two in turns, at each batch.
 fn bench(
     what: &'static str,
@@ -47,7 +50,7 @@ fn bench(
     (given, usual): (&[usize], &[usize]),
     options: &Measurement,
     (global, console): (&Global, Console),
-    prepare: &dyn Fn(&Subject, usize, &Arc<Threads>) -> Result<Ready>,
+    prepare: Prepare<'_>,
 ) -> Result<Outcome> {
     let files = std::iter::once(network).chain(options.against.as_deref());
     let subjects = files.map(|file| Subject::open(file, global.seed)).collect::<Result<Vec<_>>>()?;

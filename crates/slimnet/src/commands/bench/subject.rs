@@ -23,7 +23,7 @@ impl Subject {
         let name = path.display().to_string();
         let is_name = path.extension().is_none() && path.components().count() == 1;
         if !is_name || path.exists() {
-            return Ok(Self { graph: files::read(path)?, name });
+            return Ok(Self { name, graph: files::read(path)? });
         }
         if !zoo::architectures().iter().any(|architecture| architecture.name == name) {
             let known =
@@ -33,7 +33,7 @@ impl Subject {
         }
         let graph = zoo::build(&name, &ZooOptions { seed, ..ZooOptions::default() })
             .map_err(|error| Failure::new("cannot build the network", &error))?;
-        Ok(Self { graph, name })
+        Ok(Self { name, graph })
     }
 
     /// Names of the lengths of first axes of inputs: the batch.
