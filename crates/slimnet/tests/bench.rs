@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use slimnet_graph::onnx::write_file;
 use slimnet_graph::ops::elementwise::Unary;
 use slimnet_graph::ops::index::Gather;
+use slimnet_graph::ops::layout::Reshape;
 use slimnet_graph::{Dim, ElementType, Graph, Op, Tensor, Value};
 
 fn json(text: &str) -> Json {
@@ -149,6 +150,22 @@ fn inputs_fit_the_network() {
     assert_eq!(report["measurements"].as_array().unwrap().len(), 1);
     assert_eq!(report["measurements"][0]["batch"], 2);
     folder.succeed("bench fixed.onnx --runs 1 --batch 2 --quiet");
+}
+
+#[test]
+fn a_usual_batch_that_a_network_cannot_have_is_left_out() {
+    let folder = Folder::new();
+    let mut graph = Graph::new("small");
+    let mut input = Value::new("x");
+    (input.element_type, input.shape) = (Some(ElementType::F32), Some(vec![name("N"), Dim::from(3usize)]));
+    let input = graph.add_value(input).unwrap();
+    graph.add_input(input).unwrap();
+    let shape = graph.add_constant("shape", Tensor::vector(vec![3i64, 1]));
+    let output = graph.apply("turned", Op::Reshape(Reshape { allowzero: false }), &[input, shape]);
+    graph.add_output(output);
+    write_file(&graph, &folder.path("one.onnx")).unwrap();
+    folder.snapshot_masked("bench-left-out", "bench one.onnx --runs 1 --threads 1", &mask);
+    folder.snapshot("bench-not-at-two", "bench one.onnx --batch 2");
 }
 
 #[test]
