@@ -181,7 +181,7 @@ fn what_cannot_be_measured_is_said() {
         ("huge", "bench lenet-5 --batch 1000000000000000000"),
         ("fixed", "bench fixed.onnx --batch 2,64"),
         ("fixed-both", "bench fixed.onnx --against other.onnx"),
-        ("dim", "bench lenet-5 --dim M=3"),
+        ("dim-unknown", "bench lenet-5 --dim M=3"),
         ("dim-batch", "bench lenet-5 --dim N=3"),
         ("seconds", "bench lenet-5 --seconds 0"),
         ("train-parameters", "bench train fixed.onnx"),
