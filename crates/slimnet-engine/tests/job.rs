@@ -208,3 +208,21 @@ fn a_loss_that_is_not_finite_names_where_it_arose() {
     let error = trainer.step(&bad, &Threads::new(1).unwrap()).unwrap_err();
     assert!(matches!(error, TrainError::NotFinite { .. }), "{error}");
 }
+
+#[test]
+fn an_observed_step_is_a_step() {
+    let threads = Threads::new(2).unwrap();
+    let (mut a, mut b) = (trainer(TrainOptions::default()), trainer(TrainOptions::default()));
+    for step in 0..3 {
+        a.step(&batch(step), &threads).unwrap();
+        let mut nodes = Vec::new();
+        b.step_observed(&batch(step), &threads, |node, _| nodes.extend(node)).unwrap();
+        let kinds: Vec<_> = nodes.iter().map(|&node| b.graph().node(node).op.op_type().to_owned()).collect();
+        assert!(kinds.iter().any(|kind| kind == "Gradient"), "{kinds:?}");
+    }
+    assert_eq!(a.values().unwrap(), b.values().unwrap());
+    let given: Vec<_> = batch(0).values.iter().map(|(name, data)| (name.clone(), data.shape().to_vec())).collect();
+    for (name, _, shape) in b.inputs() {
+        assert!(given.iter().any(|(given, found)| given == name && found == shape), "{name} {shape:?}");
+    }
+}

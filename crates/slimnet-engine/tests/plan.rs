@@ -61,3 +61,27 @@ fn lengths_must_be_known_and_inputs_fit() {
     let error = plan.set(input, &random_input(&[3, 1, 28, 28])).unwrap_err().to_string();
     assert!(error.contains("[2, 1, 28, 28]") && error.contains("[3, 1, 28, 28]"), "{error}");
 }
+
+#[test]
+fn an_observed_run_computes_the_same_and_tells_every_node() {
+    for name in ["resnet8", "transformer-encoder"] {
+        let mut graph = build(name, &ZooOptions::default()).unwrap();
+        infer_graph(&mut graph).unwrap();
+        let options = PlanOptions { lengths: lengths(&graph, 2), ..PlanOptions::default() };
+        let (mut run, mut observed) = (Plan::new(&graph, &options).unwrap(), Plan::new(&graph, &options).unwrap());
+        let input = graph.free_inputs().next().unwrap();
+        let x = random_input(run.value_type(input).1);
+        run.set(input, &x).unwrap();
+        observed.set(input, &x).unwrap();
+        run.run(Context::default()).unwrap();
+        let mut nodes = Vec::new();
+        observed.run_observed(Context::default(), |node, _| nodes.extend(node)).unwrap();
+        let output = graph.outputs()[0];
+        assert_eq!(run.get::<f32>(output), observed.get::<f32>(output), "{name}");
+        assert_eq!(nodes.len(), observed.len(), "{name}: nothing here belongs to no node");
+        let products = graph.nodes().filter(|(_, node)| matches!(node.op.op_type(), "Conv" | "MatMul" | "Gemm"));
+        for (id, _) in products {
+            assert!(nodes.contains(&id), "{name}: {}", graph.describe_node(id));
+        }
+    }
+}

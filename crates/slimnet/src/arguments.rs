@@ -64,6 +64,74 @@ pub enum Command {
     /// Get data sets
     #[command(subcommand)]
     Data(DataCommand),
+    /// Measure how fast a network runs, or trains, and how much memory it takes
+    Bench(Bench),
+}
+
+/// Measures runs of a network in slimnet's own engine on random inputs: after some runs to warm up, the time of each run.
+/// `slimnet bench train` measures steps of training.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Bench {
+    #[command(subcommand)]
+    pub what: Option<BenchCommand>,
+    /// Network to run: a file, or the name of an architecture (see new --list)
+    #[arg(value_name = "NET", required = true)]
+    pub network: Option<PathBuf>,
+    #[command(flatten)]
+    pub measurement: Measurement,
+    /// Samples computed at once; several sizes are measured one after the other [default: 1,64, or what the network is
+    /// fixed to]
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = batch)]
+    pub batch: Vec<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Measure steps of training: forward, backward, optimizer
+    Train(BenchTrain),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchTrain {
+    /// Network to train: a file, or the name of an architecture (see new --list)
+    #[arg(value_name = "NET")]
+    pub network: PathBuf,
+    #[command(flatten)]
+    pub measurement: Measurement,
+    /// Samples of a step; several sizes are measured one after the other [default: 64, or what the network is fixed to]
+    #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = batch)]
+    pub batch: Vec<usize>,
+    /// How parameters follow their gradients
+    #[arg(long, value_name = "NAME", default_value = "sgd")]
+    pub optimizer: OptimizerName,
+    /// What is minimised: ce, mse or bce
+    #[arg(long, value_name = "LOSS", default_value = "ce", value_parser = measurable_loss())]
+    pub loss: LossName,
+    /// The output that the loss is for [default: the only one]
+    #[arg(long = "output-name", value_name = "NAME")]
+    pub output_name: Option<String>,
+}
+
+/// How time is measured.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Measurement")]
+pub struct Measurement {
+    /// Measure another network too, in turns with NET, and report the ratio of their times
+    #[arg(long, value_name = "NET2")]
+    pub against: Option<PathBuf>,
+    /// How long each network is measured at each batch
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// Measure so many runs, however long they take
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
+    pub runs: Option<usize>,
+    /// Measure node by node too: the time of each operator, and the slowest nodes
+    #[arg(long)]
+    pub operators: bool,
+    /// Length of a dimension that the network only names, other than the batch [default: 64 for height and width, else 8]
+    #[arg(long = "dim", value_name = "NAME=LENGTH", value_parser = name_and_length)]
+    pub dims: Vec<(String, usize)>,
 }
 
 /// Where data comes from and how it is prepared. Preprocessing that is not given here is what the network's metadata says,
@@ -394,6 +462,30 @@ fn init() -> impl TypedValueParser<Value = Init> {
         .try_map(|name| Init::from_name(&name).ok_or("no such initialisation"))
 }
 
+/// The losses that measure something.
+fn measurable_loss() -> impl TypedValueParser<Value = LossName> {
+    PossibleValuesParser::new(["ce", "mse", "bce"])
+        .try_map(|name| <LossName as clap::ValueEnum>::from_str(&name, false))
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse::<usize>().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| format!("expected a whole number of 1 or more, found {text:?}"))
+}
+
+/// More samples at once fit into no memory.
+const LARGEST_BATCH: usize = 1 << 24;
+
+fn batch(text: &str) -> Result<usize, String> {
+    let number = text.trim().parse::<usize>().ok().filter(|number| (1..=LARGEST_BATCH).contains(number));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {LARGEST_BATCH}, found {text:?}"))
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| format!("expected a number above 0, found {text:?}"))
+}
+
 fn split_name(text: &str) -> Result<(String, &str), String> {
     // Names may hold "=", lengths and most paths do not.
     let (name, value) = text.rsplit_once('=').ok_or_else(|| format!("expected NAME=…, found {text:?}"))?;
@@ -441,5 +533,9 @@ mod tests {
         assert_eq!(name_and_length("a=b=3"), Ok(("a=b".into(), 3)));
         assert!(name_and_length("N").is_err());
         assert!(name_and_length("N=-1").is_err());
+        assert!(at_least_one("64").is_ok() && seconds("0.5").is_ok());
+        for wrong in ["0", "-1", "NaN", "inf", ""] {
+            assert!(at_least_one(wrong).is_err() && seconds(wrong).is_err() && batch(wrong).is_err(), "{wrong}");
+        }
     }
 }

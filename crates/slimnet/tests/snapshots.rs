@@ -8,9 +8,10 @@ use common::Folder;
 fn help() {
     let folder = Folder::new();
     folder.snapshot("help", "--help");
-    for command in ["new", "inspect", "simplify", "diff", "train", "eval", "data"] {
+    for command in ["new", "inspect", "simplify", "diff", "train", "eval", "data", "bench"] {
         folder.snapshot(&format!("help-{command}"), &format!("{command} --help"));
     }
+    folder.snapshot("help-bench-train", "bench train --help");
 }
 
 #[test]

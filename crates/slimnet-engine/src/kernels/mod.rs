@@ -34,6 +34,7 @@ use slimnet_graph::ops::Gradient;
 use slimnet_graph::tensor::{ElementType, Tensor};
 
 pub use call::{Call, Context};
+pub use vector::instruction_set;
 
 /// Element type and shape of a value at run time.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,6 +12,16 @@ pub fn vectorized<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(Work(work))
 }
 
+/// The instruction set that loops run in on this machine, in words.
+pub fn instruction_set() -> &'static str {
+    match Arch::new() {
+        Arch::Scalar => "no vectors",
+        _ if cfg!(any(target_arch = "x86", target_arch = "x86_64")) => "AVX2 and FMA",
+        _ if cfg!(target_arch = "aarch64") => "NEON",
+        _ => "vectors",
+    }
+}
+
 /// A closure whose call is inlined for certain; one given to `dispatch` as it is may be called through a shim.
 struct Work<F>(F);
 

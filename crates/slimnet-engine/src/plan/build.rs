@@ -57,7 +57,7 @@ struct Builder<'a> {
     results: HashMap<ValueId, Place>,
     resident: usize,
     initial: Vec<(Place, Tensor)>,
-    drafts: Vec<(String, Draft, Vec<ValueId>)>,
+    drafts: Vec<(String, Option<NodeId>, Draft, Vec<ValueId>)>,
 }
 
 fn aligned(bytes: usize) -> usize {
@@ -289,13 +289,14 @@ impl Builder<'_> {
             let number = Stream::named(0, first).bits(0);
             let computed = node.outputs().iter().enumerate().filter(|(slot, _)| outputs[*slot].is_some());
             let computed = computed.filter_map(|(_, value)| *value).collect();
-            self.drafts.push((name.clone(), Draft::Kernel { kernel, inputs, outputs, scratch, number }, computed));
+            let draft = Draft::Kernel { kernel, inputs, outputs, scratch, number };
+            self.drafts.push((name.clone(), Some(id), draft, computed));
         }
         for (from, to, value) in copies {
             let index = self.drafts.len();
             self.classes[from].last = self.classes[from].last.max(index);
             self.classes[to].last = self.classes[to].last.max(index);
-            self.drafts.push((name.clone(), Draft::Copy { from, to }, vec![value]));
+            self.drafts.push((name.clone(), Some(id), Draft::Copy { from, to }, vec![value]));
         }
         Ok(())
     }
@@ -314,7 +315,7 @@ impl Builder<'_> {
                     // A result that is an input or a state.
                     let to = self.add_class(place.bytes, Some(place), end);
                     let name = self.fixed.graph.value(value).name.clone();
-                    self.drafts.push((name, Draft::Copy { from: class, to }, vec![value]));
+                    self.drafts.push((name, None, Draft::Copy { from: class, to }, vec![value]));
                     self.class_of.insert(value, to);
                 }
                 (Some(class), _) => self.classes[class].last = end,
@@ -340,7 +341,7 @@ impl Builder<'_> {
             pieces.push(Lifetime { bytes: aligned(class.bytes), first: class.first, last: class.last });
         }
         let mut scratch_of = HashMap::new();
-        for (index, (_, draft, _)) in self.drafts.iter().enumerate() {
+        for (index, (_, _, draft, _)) in self.drafts.iter().enumerate() {
             if let Draft::Kernel { scratch: 1.., .. } = draft {
                 scratch_of.insert(index, pieces.len());
                 let Draft::Kernel { scratch, .. } = draft else { continue };
@@ -369,7 +370,7 @@ impl Builder<'_> {
             .collect();
         let region = |class: &Option<usize>| class.map(|class| arena.region(places[class].offset, places[class].bytes));
         let mut steps = Vec::new();
-        for (index, (node, draft, computed)) in std::mem::take(&mut self.drafts).into_iter().enumerate() {
+        for (index, (node, id, draft, computed)) in std::mem::take(&mut self.drafts).into_iter().enumerate() {
             let work = match draft {
                 Draft::Copy { from, to } => Work::Copy { from: places[from], to: places[to] },
                 Draft::Kernel { kernel, inputs, outputs, scratch, number } => {
@@ -389,7 +390,7 @@ impl Builder<'_> {
                     Some((self.fixed.graph.value(value).name.clone(), places[*self.class_of.get(&value)?]))
                 })
                 .collect();
-            steps.push(Step { node, work, computed });
+            steps.push(Step { node, id, work, computed });
         }
         let mut visible = self.kept();
         visible.extend(self.options.states.iter().flatten());

@@ -7,9 +7,10 @@ mod memory;
 mod shapes;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use bytemuck::Pod;
-use slimnet_graph::graph::{GraphError, ValueId};
+use slimnet_graph::graph::{GraphError, NodeId, ValueId};
 use slimnet_graph::infer::GraphInferError;
 use slimnet_graph::tensor::{ElementType, Tensor, TensorError};
 
@@ -132,6 +133,8 @@ enum Work {
 struct Step {
     /// The node, for messages.
     node: String,
+    /// The same in the graph; `None` for a copy that belongs to no node.
+    id: Option<NodeId>,
     work: Work,
     /// The `float32` values that it computes.
     computed: Vec<(String, Place)>,
@@ -317,6 +320,29 @@ impl Plan {
             self.step(index, context)?;
         }
         self.update();
+        Ok(())
+    }
+
+    /// Runs as [`Self::run`] and tells after each step how long it took: the node of the graph that was planned (`None` for
+    /// copies that belong to no node) and the time. A node may have several steps, one after the other, or none.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_observed(
+        &mut self,
+        context: Context,
+        mut observe: impl FnMut(Option<NodeId>, Duration),
+    ) -> Result<(), RunError> {
+        for index in 0..self.steps.len() {
+            let start = Instant::now();
+            self.step(index, context)?;
+            observe(self.steps[index].id, start.elapsed());
+        }
+        let start = Instant::now();
+        self.update();
+        if !self.updates.is_empty() {
+            observe(None, start.elapsed());
+        }
         Ok(())
     }
 

@@ -1,9 +1,10 @@
 //! Training: steps over batches.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use slimnet_graph::graph::ValueId;
-use slimnet_graph::tensor::{Tensor, TensorError};
+use slimnet_graph::graph::{Graph, NodeId, ValueId};
+use slimnet_graph::tensor::{ElementType, Tensor, TensorError};
 
 use super::batch::{Batch, Source, SourceError};
 use super::evaluate::batch_lengths;
@@ -113,6 +114,7 @@ const GRADIENTS: usize = 0;
 /// A network in training.
 #[derive(Debug)]
 pub struct Trainer {
+    graph: Graph,
     plan: Plan,
     total: ValueId,
     losses: Vec<(String, ValueId)>,
@@ -172,6 +174,7 @@ impl Trainer {
         let optimizer = Optimizer::new(options.rule, pieces);
         let average = options.average.map(|_| plan.state(PARAMETERS).to_vec());
         Ok(Self {
+            graph,
             total: job.total,
             losses: job.losses.clone(),
             plan,
@@ -206,6 +209,24 @@ impl Trainer {
         self.plan.memory()
     }
 
+    /// Bytes of the optimiser's state.
+    pub fn optimizer_bytes(&self) -> usize {
+        self.optimizer.state().iter().map(|values| size_of_val(values.as_slice())).sum()
+    }
+
+    /// The graph of a step: the job and its gradients.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Name, element type and shape of everything that a batch must have.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, ElementType, &[usize])> {
+        self.inputs.iter().map(|(name, id)| {
+            let (element_type, shape) = self.plan.value_type(*id);
+            (name.as_str(), element_type, shape)
+        })
+    }
+
     /// The rate of the next step.
     pub fn rate(&self) -> f32 {
         let warm_up = (self.options.warm_up * self.batches as f64) as u64;
@@ -217,6 +238,39 @@ impl Trainer {
     /// # Errors
     /// If the batch does not fit, or the loss is not finite: parameters are then as before.
     pub fn step(&mut self, batch: &Batch, threads: &Threads) -> Result<f32, TrainError> {
+        self.set_inputs(batch)?;
+        let context = self.context();
+        threads.run(|| self.plan.run(context))?;
+        let loss = self.check_loss(context)?;
+        threads.run(|| self.move_parameters());
+        Ok(loss)
+    }
+
+    /// Trains as [`Self::step`] and tells how long each node of [`Self::graph`] took, as [`Plan::run_observed`] does.
+    /// Returns how long the optimiser took.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn step_observed(
+        &mut self,
+        batch: &Batch,
+        threads: &Threads,
+        observe: impl FnMut(Option<NodeId>, Duration) + Send,
+    ) -> Result<Duration, TrainError> {
+        self.set_inputs(batch)?;
+        let context = self.context();
+        threads.run(|| self.plan.run_observed(context, observe))?;
+        self.check_loss(context)?;
+        let start = Instant::now();
+        threads.run(|| self.move_parameters());
+        Ok(start.elapsed())
+    }
+
+    fn context(&self) -> Context {
+        Context { seed: self.options.seed, step: self.step_number(), node: 0 }
+    }
+
+    fn set_inputs(&mut self, batch: &Batch) -> Result<(), TrainError> {
         for (name, id) in &self.inputs {
             let Some((_, data)) = batch.values.iter().find(|(given, _)| given == name) else {
                 let found = batch.values.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
@@ -224,30 +278,30 @@ impl Trainer {
             };
             self.plan.set(*id, data)?;
         }
-        let step = self.step_number();
-        let context = Context { seed: self.options.seed, step, node: 0 };
-        threads.run(|| self.plan.run(context))?;
+        Ok(())
+    }
+
+    /// The loss of the last run, which must be finite.
+    fn check_loss(&mut self, context: Context) -> Result<f32, TrainError> {
         let loss = self.plan.get::<f32>(self.total)[0];
         if !loss.is_finite() {
             let (node, value) =
                 self.plan.find_not_finite(context)?.unwrap_or_else(|| ("the sum".into(), "loss".into()));
-            return Err(TrainError::NotFinite { step, node, value });
+            return Err(TrainError::NotFinite { step: context.step, node, value });
         }
+        Ok(loss)
+    }
+
+    /// Lets the parameters follow their gradients.
+    fn move_parameters(&mut self) {
         let rate = self.rate();
         let Self { plan, optimizer, average, options, .. } = self;
-        threads.run(|| {
-            let (parameters, gradients) = plan.state_and_result(PARAMETERS, GRADIENTS);
-            let factor =
-                options.clip.map_or(1.0, |most| (f64::from(most) / norm(gradients).max(1e-30)).min(1.0) as f32);
-            optimizer.step(parameters, gradients, rate, factor);
-            if let (Some(average), Some(stays)) = (average, options.average) {
-                average
-                    .iter_mut()
-                    .zip(&*parameters)
-                    .for_each(|(mean, now)| *mean = stays * *mean + (1.0 - stays) * now);
-            }
-        });
-        Ok(loss)
+        let (parameters, gradients) = plan.state_and_result(PARAMETERS, GRADIENTS);
+        let factor = options.clip.map_or(1.0, |most| (f64::from(most) / norm(gradients).max(1e-30)).min(1.0) as f32);
+        optimizer.step(parameters, gradients, rate, factor);
+        if let (Some(average), Some(stays)) = (average, options.average) {
+            average.iter_mut().zip(&*parameters).for_each(|(mean, now)| *mean = stays * *mean + (1.0 - stays) * now);
+        }
     }
 
     /// The losses of the last step, by name.

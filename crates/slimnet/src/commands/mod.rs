@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod bench;
 mod data;
 mod diff;
 mod eval;
@@ -22,6 +23,7 @@ pub fn run(arguments: &Arguments, console: Console) -> Result<Outcome> {
         Command::Train(options) => train::run(options, global, console),
         Command::Eval(options) => eval::run(options, global, console),
         Command::Data(command) => data::run(command, console),
+        Command::Bench(options) => bench::run(options, global, console),
         Command::Diff(options) => diff::run(options, global, console),
     }
 }

@@ -1,5 +1,6 @@
 //! What commands report: one data structure each, from which both the text and the JSON are made.
 
+pub mod bench;
 pub mod data;
 pub mod diff;
 pub mod eval;

@@ -66,6 +66,17 @@ pub fn difference(value: f64) -> String {
     }
 }
 
+/// A time with three digits or more: `0.0412 ms`, `12.51 ms`.
+pub fn milliseconds(time: f64) -> String {
+    let decimals = match time {
+        ..0.1 => 4,
+        ..10.0 => 3,
+        ..100.0 => 2,
+        _ => 1,
+    };
+    format!("{time:.decimals$} ms")
+}
+
 /// `1 node`, `2 nodes`.
 pub fn counted(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -92,6 +103,10 @@ mod tests {
         assert_eq!(change(1, 1), "=");
         assert_eq!(change(0, 3), "new");
         assert_eq!(percent(0, 0), "–");
+        assert_eq!(
+            [0.041_23, 1.5, 12.512, 1234.56].map(milliseconds),
+            ["0.0412 ms", "1.500 ms", "12.51 ms", "1234.6 ms"]
+        );
         assert_eq!([0.0, 2.44e-7, 0.3021, 12.512, 1e5].map(difference), ["0", "2.4e-7", "0.302", "12.51", "1.0e5"]);
     }
 }

@@ -55,8 +55,13 @@ impl Folder {
     /// Runs the program and compares stdout, stderr and exit code with `tests/snapshots/NAME.txt`. `UPDATE=1` writes the
     /// file instead.
     pub fn snapshot(&self, name: &str, arguments: &str) {
+        self.snapshot_masked(name, arguments, &round_differences);
+    }
+
+    /// As [`Self::snapshot`], with what is said changed by `mask`.
+    pub fn snapshot_masked(&self, name: &str, arguments: &str, mask: &dyn Fn(&str) -> String) {
         let output = self.run(arguments);
-        let text = |bytes: &[u8]| round_differences(std::str::from_utf8(bytes).unwrap());
+        let text = |bytes: &[u8]| mask(std::str::from_utf8(bytes).unwrap());
         let mut found = format!("$ slimnet {arguments}\n{}", text(&output.stdout));
         let stderr = text(&output.stderr);
         if !stderr.is_empty() {
