@@ -31,11 +31,11 @@ pub const TRAINING: &[(&str, Check)] = &[
     ("cross_entropy_dense", dense_job),
     ("distillation", |value| {
         let options = JobOptions { temperature: 4.0, alpha: 0.7, ..cross_entropy(0.0) };
-        linear_job(value, &JobOptions { teachers: teachers(value), ..options })
+        linear_job(value, &JobOptions { teachers: teachers(value).into_iter().map(Into::into).collect(), ..options })
     }),
     ("distillation_two_teachers", |value| {
         let options = JobOptions { temperature: 2.5, alpha: 0.4, ..cross_entropy(0.1) };
-        linear_job(value, &JobOptions { teachers: teachers(value), ..options })
+        linear_job(value, &JobOptions { teachers: teachers(value).into_iter().map(Into::into).collect(), ..options })
     }),
     ("mean_squared_error", |value| {
         linear_job(value, &JobOptions { loss: Loss::MeanSquaredError, ..JobOptions::default() })

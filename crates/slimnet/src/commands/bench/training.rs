@@ -52,7 +52,8 @@ fn prepare(
         LossName::Bce => Loss::BinaryCrossEntropy,
         LossName::None => Loss::None,
     };
-    let job_options = JobOptions { loss, output: options.output_name.clone(), ..JobOptions::default() };
+    let job_options =
+        JobOptions { loss, outputs: options.output_name.iter().cloned().collect(), ..JobOptions::default() };
     let job = Job::build(&subject.graph, &job_options).map_err(|error| Failure::new(&what, &error))?;
     let train_options = TrainOptions {
         epochs: u64::from(u32::MAX),
