@@ -9,7 +9,9 @@ use slimnet_graph::tensor::{ElementType, Tensor};
 use slimnet_graph::zoo::random::{Distribution, Stream, tensor};
 
 fn random(shape: &[usize], stream: u64) -> Option<Tensor> {
-    let normal = Distribution::Normal { mean: 0.0, deviation: 0.6 };
+    // Large layers have smaller weights, else they multiply every error from step to step.
+    let deviation = if shape.iter().product::<usize>() > 2000 { 0.12 } else { 0.6 };
+    let normal = Distribution::Normal { mean: 0.0, deviation };
     Some(tensor(ElementType::F32, shape.to_vec(), Stream::new(5, stream), normal).unwrap())
 }
 
@@ -167,13 +169,15 @@ fn large_layers() {
             let all = inputs(&op, &setting, sizes, Some(&lengths));
             let outputs = if matches!(op, Op::Lstm(_)) { 3 } else { 2 };
             let forward = compare_forward(&op, &all, outputs, |_| false).unwrap();
-            assert!(forward < 2e-5, "{op:?}: {forward}");
+            assert!(forward < 1e-5, "{op:?}: {forward}");
         }
     }
 }
 
 #[test]
 fn activations_and_clip() {
+    // Not more steps: what is not bounded grows with each beyond all numbers.
+    let sizes = Sizes { steps: 2, ..SMALL };
     for (name, alphas) in [
         ("Relu", vec![]),
         ("Tanh", vec![]),
@@ -195,7 +199,7 @@ fn activations_and_clip() {
                 ..Setting::new(Direction::Forward)
             };
             for op in [lstm(&setting(3), false), gru(&setting(2), true), gru(&setting(2), false), rnn(&setting(1))] {
-                let all = inputs(&op, &setting(1), SMALL, None);
+                let all = inputs(&op, &setting(1), sizes, None);
                 check(&op, &all);
             }
         }

@@ -1,4 +1,6 @@
 //! Pooling over windows of one to three spatial axes, and over whole planes.
+// Helpers of inner loops must end up in the code that `vectorized` compiles.
+#![allow(clippy::inline_always)]
 
 mod choice;
 mod global;

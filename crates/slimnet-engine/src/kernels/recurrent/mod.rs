@@ -1,4 +1,6 @@
 //! Recurrent layers: `RNN`, `GRU` and `LSTM`.
+// Helpers of inner loops must end up in the code that `vectorized` compiles.
+#![allow(clippy::inline_always)]
 
 mod activation;
 mod backward;

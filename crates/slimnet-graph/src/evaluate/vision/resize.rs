@@ -34,7 +34,7 @@ pub fn resampling(op: &Resize, shape: &[usize], inputs: &[Option<&Tensor>]) -> R
     Ok(chosen
         .map(|index| Resampling { axis: index, length: axes[index].length, taps: table(axes[index]).collect() })
         .filter(|axis| {
-            let stays = |(place, taps): (usize, &Option<Vec<_>>)| taps.as_deref() == Some(&[(place, 1.0)]);
+            let stays = |(place, taps): (usize, &Option<Vec<_>>)| taps.as_deref() == Some(&[(place, 1.0)][..]);
             interpolated || axis.taps.len() != axis.length || !axis.taps.iter().enumerate().all(stays)
         })
         .collect())
