@@ -93,7 +93,7 @@ impl Pass {
 /// Passes from one input to output 0.
 #[derive(Debug)]
 struct Passes {
-    passes: Vec<Pass>,
+    order: Vec<Pass>,
     input: usize,
     /// What stands where nothing is sampled.
     outside: f32,
@@ -125,7 +125,8 @@ fn passes(op: &Op, inputs: &[Option<ValueType>]) -> Option<(Vec<Pass>, f32)> {
 fn prepare(node: &NodeType<'_>) -> Prepared {
     let (passes, outside) = passes(node.op, node.inputs)?;
     let expected = passes.last().map_or(node.input(0)?.len(), Pass::elements_after);
-    (node.output(0)?.len() == expected).then(|| Box::new(Passes { passes, input: 0, outside }) as Box<dyn Kernel>)
+    (node.output(0)?.len() == expected)
+        .then(|| Box::new(Passes { order: passes, input: 0, outside }) as Box<dyn Kernel>)
 }
 
 fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
@@ -136,13 +137,13 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
         return None;
     }
     let passes = passes.iter().rev().map(Pass::transposed).collect();
-    Some(Box::new(Passes { passes, input, outside: 0.0 }))
+    Some(Box::new(Passes { order: passes, input, outside: 0.0 }))
 }
 
 impl Kernel for Passes {
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
         let (x, y) = (call.input::<f32>(self.input), call.output::<f32>(0));
-        let Some((last, others)) = self.passes.split_last() else {
+        let Some((last, others)) = self.order.split_last() else {
             y.copy_from_slice(x);
             return Ok(());
         };
@@ -166,7 +167,7 @@ impl Kernel for Passes {
     }
 
     fn scratch(&self) -> usize {
-        let between = self.passes.len().saturating_sub(1);
-        2 * self.passes[..between].iter().map(Pass::elements_after).max().unwrap_or(0)
+        let between = self.order.len().saturating_sub(1);
+        2 * self.order[..between].iter().map(Pass::elements_after).max().unwrap_or(0)
     }
 }

@@ -65,11 +65,7 @@ impl Kernel for Forward {
                                     |x| x,
                                 ) / self.length as f32
                             }
-                            Kind::Norm1 => sum(
-                                x,
-                                #[inline(always)]
-                                |x| x.abs(),
-                            ),
+                            Kind::Norm1 => sum(x, f32::abs),
                             Kind::Norm2 => sum(
                                 x,
                                 #[inline(always)]

@@ -105,7 +105,9 @@ fn each(clip: f32, x: &mut [f32], slopes: &mut [f32], function: impl Fn(f32) -> 
         #[inline(always)]
         || {
             if slopes.is_empty() {
-                x.iter_mut().for_each(|x| *x = function(clipped(*x, clip)).0);
+                for x in x.iter_mut() {
+                    *x = function(clipped(*x, clip)).0;
+                }
             } else {
                 for (x, slope) in x.iter_mut().zip(slopes) {
                     let (value, steepness) = function(clipped(*x, clip));
@@ -167,7 +169,7 @@ fn tanh(x: f32) -> f32 {
     let above = above * square + 6.372_619e-4;
     let above = (above * square + 4.893_524_6e-3) * x;
     let below = 1.198_258_4e-6;
-    let below = below * square + 1.185_347_05e-4;
+    let below = below * square + 1.185_347_1e-4;
     let below = below * square + 2.268_434_6e-3;
     let below = below * square + 4.893_525e-3;
     clipped(above / below, 1.0)
