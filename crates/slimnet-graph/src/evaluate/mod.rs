@@ -25,6 +25,7 @@ mod vision;
 mod window;
 
 pub use graph::{GraphEvaluateError, evaluate_graph, evaluate_values};
+pub use vision::{Resampling, resampling};
 
 use crate::graph::{Dim, known_shape};
 use crate::infer::{InferError, Inferred, Known, infer_op};

@@ -4,6 +4,8 @@ mod boxes;
 mod grid;
 mod resize;
 
+pub use resize::{Resampling, resampling};
+
 use super::{Context, EvaluateError, unsupported};
 use crate::ops::Op;
 use crate::tensor::Tensor;

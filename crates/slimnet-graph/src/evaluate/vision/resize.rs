@@ -7,6 +7,39 @@ use super::cubic;
 use crate::ops::vision::{AspectRatioPolicy, CoordinateMode, NearestMode, Resize, ResizeMode};
 use crate::tensor::{Tensor, element_count};
 
+/// Resampling along one axis: which elements each place of the result is summed of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resampling {
+    /// The axis.
+    pub axis: usize,
+    /// Its length before; that after is the number of places.
+    pub length: usize,
+    /// For each place of the result: places before, with weights. `None` where the extrapolation value stands.
+    pub taps: Vec<Option<Vec<(usize, f64)>>>,
+}
+
+/// What [`Resize`] does to data of a shape, one axis after the other, in this order; axes that stay as they are are left
+/// out. `inputs` are those of the operator, of which that of the data is not looked at.
+///
+/// # Errors
+/// If the inputs do not fit the operator.
+pub fn resampling(op: &Resize, shape: &[usize], inputs: &[Option<&Tensor>]) -> Result<Vec<Resampling>, EvaluateError> {
+    let axes = axes(op, &Context { inputs, outputs: &[], limit: 0 }, shape)?;
+    if axes.iter().any(|axis| axis.length == 0 || axis.size == 0 || !axis.scale.is_finite() || axis.scale <= 0.0) {
+        return Err(invalid(format!("{shape:?} cannot be resized")));
+    }
+    let interpolated = op.mode != ResizeMode::Nearest;
+    let table = |axis: Axis| (0..axis.size).map(move |place| Some(taps(op, axis, source(op, axis, place)?)));
+    let chosen = order(&axes).into_iter().filter(|&index| !(interpolated && axes[index].is_unchanged()));
+    Ok(chosen
+        .map(|index| Resampling { axis: index, length: axes[index].length, taps: table(axes[index]).collect() })
+        .filter(|axis| {
+            let stays = |(place, taps): (usize, &Option<Vec<_>>)| taps.as_deref() == Some(&[(place, 1.0)][..]);
+            interpolated || axis.taps.len() != axis.length || !axis.taps.iter().enumerate().all(stays)
+        })
+        .collect())
+}
+
 /// How one axis is resampled.
 #[derive(Debug, Clone, Copy)]
 struct Axis {
@@ -20,9 +53,23 @@ struct Axis {
     region: (f32, f32),
 }
 
+impl Axis {
+    fn is_unchanged(&self) -> bool {
+        self.size == self.length && self.scale == 1.0 && self.region == (0.0, 1.0)
+    }
+}
+
+/// In which order axes are resampled: what shrinks goes first, so that nothing in between is larger than both ends.
+fn order(axes: &[Axis]) -> Vec<usize> {
+    let mut order: Vec<_> = (0..axes.len()).collect();
+    let growth = |axis: usize| axes[axis].size as f64 / axes[axis].length as f64;
+    order.sort_by(|&a, &b| growth(a).total_cmp(&growth(b)));
+    order
+}
+
 pub(super) fn resize(op: &Resize, context: &Context<'_>) -> Result<Tensor, EvaluateError> {
     let data = context.input(0)?;
-    let axes = axes(op, context, data)?;
+    let axes = axes(op, context, data.shape())?;
     let shape: Vec<_> = axes.iter().map(|axis| axis.size).collect();
     let count = context.room(data.element_type(), &shape)?;
     if count > 0 && axes.iter().any(|axis| axis.length == 0 || !axis.scale.is_finite() || axis.scale <= 0.0) {
@@ -40,12 +87,12 @@ pub(super) fn resize(op: &Resize, context: &Context<'_>) -> Result<Tensor, Evalu
 }
 
 /// How each axis is resampled.
-fn axes(op: &Resize, context: &Context<'_>, data: &Tensor) -> Result<Vec<Axis>, EvaluateError> {
+fn axes(op: &Resize, context: &Context<'_>, shape: &[usize]) -> Result<Vec<Axis>, EvaluateError> {
     let mut axes: Vec<_> =
-        data.shape().iter().map(|&length| Axis { length, size: length, scale: 1.0, region: (0.0, 1.0) }).collect();
+        shape.iter().map(|&length| Axis { length, size: length, scale: 1.0, region: (0.0, 1.0) }).collect();
     let chosen = match &op.axes {
-        Some(chosen) => axes_of(chosen, data.rank())?,
-        None => (0..data.rank()).collect(),
+        Some(chosen) => axes_of(chosen, shape.len())?,
+        None => (0..shape.len()).collect(),
     };
     let per_axis = |what: &str, found: usize, expected: usize| {
         if found == expected { Ok(()) } else { Err(invalid(format!("{found} {what} for {expected} axes"))) }
@@ -133,6 +180,9 @@ fn nearest(op: &Resize, axis: Axis, source: f64) -> usize {
 
 /// Which places of the source's axis are summed with which weights.
 fn taps(op: &Resize, axis: Axis, source: f64) -> Vec<(usize, f64)> {
+    if op.mode == ResizeMode::Nearest {
+        return vec![(nearest(op, axis, source), 1.0)];
+    }
     // An antialiasing filter is the same filter, as much wider as the image gets smaller.
     let zoom = if op.antialias { axis.scale.min(1.0) } else { 1.0 };
     let filter = |distance: f64| match op.mode {
@@ -159,13 +209,9 @@ fn taps(op: &Resize, axis: Axis, source: f64) -> Vec<(usize, f64)> {
 fn interpolate(op: &Resize, data: &Tensor, axes: &[Axis]) -> Result<Tensor, EvaluateError> {
     let mut shape = data.shape().to_vec();
     let mut values = data.to_f64s()?;
-    // What shrinks goes first: nothing in between is then larger than both ends.
-    let mut order: Vec<_> = (0..axes.len()).collect();
-    let growth = |axis: usize| axes[axis].size as f64 / axes[axis].length as f64;
-    order.sort_by(|&a, &b| growth(a).total_cmp(&growth(b)));
-    for index in order {
+    for index in order(axes) {
         let axis = axes[index];
-        if axis.size == axis.length && axis.scale == 1.0 && axis.region == (0.0, 1.0) {
+        if axis.is_unchanged() {
             continue;
         }
         let (outer, length, inner) = around(&shape, index)?;
