@@ -1,10 +1,12 @@
 //! Reductions and softmax against the reference evaluator and finite differences.
 #![allow(clippy::unnecessary_wraps)] // inputs are optional
 
-use slimnet_engine::kernels::testing::{compare_forward, compare_gradient};
+use slimnet_engine::kernels::testing::{compare_forward, compare_gradient, run};
+use slimnet_engine::kernels::{Context, ValueType};
 use slimnet_graph::Op;
+use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::normalization::{Softmax, SoftmaxKind};
-use slimnet_graph::ops::reduction::{Reduce, ReduceKind};
+use slimnet_graph::ops::reduction::{CumSum, Reduce, ReduceKind, TopK};
 use slimnet_graph::tensor::{ElementType, Tensor};
 use slimnet_graph::zoo::random::{Distribution, Stream, tensor};
 
@@ -52,4 +54,68 @@ fn softmax() {
         let far = Some(Tensor::from_values(vec![1, 3], vec![1000f32, -1000.0, 999.0]).unwrap());
         assert!(compare_forward(&Op::Softmax(kind, Softmax { axis: 1 }), &[far], 1, |_| false).unwrap() < 1e-5);
     }
+}
+
+#[test]
+fn running_sums() {
+    for (exclusive, reverse) in [(false, false), (false, true), (true, false), (true, true)] {
+        let op = Op::from(CumSum { exclusive, reverse });
+        for axis in [0, 1, -1] {
+            for shape in [&[2, 3, 4][..], &[1, 1, 1], &[2, 0, 3], &[3, 7, 70]] {
+                let inputs = [positive(shape), Some(Tensor::scalar(axis))];
+                let forward = compare_forward(&op, &inputs, 1, |slot| slot == 1).unwrap();
+                assert!(forward < 1e-6, "{op:?} of {shape:?} along {axis}: {forward}");
+                if shape.iter().product::<usize>() < 100 {
+                    let gradient = compare_gradient(&op, &inputs, 1, &[0], |slot| slot == 1).unwrap();
+                    assert!(gradient < 1e-4, "gradient of {op:?} of {shape:?} along {axis}: {gradient}");
+                }
+            }
+        }
+        let long = Some(Tensor::from_values(vec![1_000_000], vec![0.1f32; 1_000_000]).unwrap());
+        assert!(compare_forward(&op, &[long, Some(Tensor::scalar(0i64))], 1, |slot| slot == 1).unwrap() < 1e-6);
+        // An axis that is known only when it runs.
+        let inputs = [positive(&[2, 3]), Some(Tensor::scalar(1i64))];
+        assert!(compare_forward(&op, &inputs, 1, |_| false).unwrap() < 1e-6);
+    }
+}
+
+#[test]
+fn the_largest_are_found() {
+    for largest in [false, true] {
+        for axis in [0, 1, -1] {
+            for count in [0, 1, 2, 3] {
+                let op = Op::from(TopK { axis, largest, sorted: true });
+                for shape in [&[3, 4, 5][..], &[3, 3, 3], &[40, 30, 20], &[3, 3, 0]] {
+                    let inputs = [positive(shape), Some(Tensor::vector(vec![count]))];
+                    let forward = compare_forward(&op, &inputs, 2, |slot| slot == 1).unwrap();
+                    assert!(forward == 0.0, "{op:?} of {shape:?}: {forward}");
+                    if shape.iter().product::<usize>() < 100 {
+                        let gradient = compare_gradient(&op, &inputs, 2, &[0], |slot| slot == 1).unwrap();
+                        assert!(gradient < 1e-4, "gradient of {op:?} of {shape:?}: {gradient}");
+                    }
+                }
+            }
+        }
+        // Ties and NaN.
+        let values = vec![1.0, f32::NAN, 2.0, -0.0, 0.0, 2.0, f32::INFINITY, -1.0, f32::NAN, f32::NEG_INFINITY];
+        for count in 1..=10 {
+            let inputs = [Some(Tensor::vector(values.clone())), Some(Tensor::vector(vec![count]))];
+            let op = Op::from(TopK { axis: 0, largest, sorted: false });
+            assert!(compare_forward(&op, &inputs, 2, |slot| slot == 1).unwrap() == 0.0);
+        }
+    }
+}
+
+#[test]
+fn indices_that_nobody_keeps_are_found_again() {
+    let op = Op::from(TopK { axis: 0, largest: true, sorted: true });
+    let (x, count) = (Tensor::vector(vec![1f32, 5.0, 3.0]), Tensor::vector(vec![2i64]));
+    let kind = |length: usize| Some(ValueType::new(ElementType::F32, vec![length]));
+    let inputs = [Some(x.clone()), Some(count.clone())];
+    let found = run(&op, &inputs, &[kind(2), None], |slot| slot == 1, Context::default()).unwrap();
+    assert_eq!(found[0].as_ref().unwrap().values::<f32>().unwrap()[..], [5.0, 3.0]);
+    let gradient = Op::Gradient(Box::new(Gradient { of: op, inputs: 2, outputs: 2 }));
+    let all = [Some(x), Some(count), None, None, Some(Tensor::vector(vec![7f32, 8.0])), None];
+    let found = run(&gradient, &all, &[kind(3), None], |slot| slot == 1, Context::default()).unwrap();
+    assert_eq!(found[0].as_ref().unwrap().values::<f32>().unwrap()[..], [0.0, 7.0, 8.0]);
 }

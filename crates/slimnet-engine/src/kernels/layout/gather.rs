@@ -1,98 +1,54 @@
-//! Choosing slices or elements along an axis by indices that are known only when it runs: embeddings, labels.
+//! Choosing slices or elements by indices that are known only when it runs: embeddings, labels.
 
-use slimnet_graph::tensor::ElementType;
+use bytemuck::Pod;
+use slimnet_graph::Op;
+use slimnet_graph::ops::Gradient;
 
+use super::address::Address;
 use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
-
-/// Sizes of one application. `Gather` has `[outer, axis, inner]` and indices `[count]`, for all `outer`; `GatherElements`
-/// has `[outer, axis, inner]` and indices `[outer', count, inner']` of their own for each element.
-#[derive(Debug, Clone)]
-struct Sizes {
-    axis: usize,
-    inner: usize,
-    count: usize,
-    indices: ElementType,
-    /// Of `GatherElements`: shapes of the data and of the indices, and which axis.
-    elements: Option<(Vec<usize>, Vec<usize>, usize)>,
-}
-
-impl Sizes {
-    fn of(axis: i64, elements: bool, node: &NodeType<'_>) -> Option<Self> {
-        let (data, indices) = (node.input(0)?, node.input(1)?);
-        let rank = data.shape.len();
-        let place =
-            usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok().filter(|&place| place < rank)?;
-        if !matches!(indices.element_type, ElementType::I64 | ElementType::I32) {
-            return None;
-        }
-        Some(Self {
-            axis: data.shape[place],
-            inner: data.shape[place + 1..].iter().product(),
-            count: indices.len(),
-            indices: indices.element_type,
-            elements: elements.then(|| (data.shape.clone(), indices.shape.clone(), place)),
-        })
-    }
-
-    /// The index at a place of the indices, counted from the front.
-    fn index(&self, call: &Call<'_>, place: usize) -> Result<usize, KernelError> {
-        let index = match self.indices {
-            ElementType::I64 => call.input::<i64>(1)[place],
-            _ => i64::from(call.input::<i32>(1)[place]),
-        };
-        let length = self.axis as i64;
-        let from_front = if index < 0 { index + length } else { index };
-        if (0..length).contains(&from_front) {
-            return Ok(from_front as usize);
-        }
-        Err(KernelError::Value(format!("index {index} at place {place} is outside an axis of length {length}")))
-    }
-
-    /// For each element of the output of `GatherElements`, its place in the data.
-    fn each_element(&self, call: &Call<'_>, mut visit: impl FnMut(usize, usize)) -> Result<(), KernelError> {
-        let Some((data, shape, axis)) = &self.elements else { return Ok(()) };
-        for place in 0..self.count {
-            let index = self.index(call, place)?;
-            let (mut rest, mut stride, mut offset) = (place, 1, 0);
-            for position in (0..shape.len()).rev() {
-                let own = if position == *axis { index } else { rest % shape[position] };
-                rest /= shape[position];
-                offset += own * stride;
-                stride *= data[position];
-            }
-            visit(place, offset);
-        }
-        Ok(())
-    }
-}
 
 #[derive(Debug)]
 struct Forward {
-    sizes: Sizes,
+    address: Address,
+    /// Bytes of an element.
     bytes: usize,
 }
 
-pub(super) fn prepare(axis: i64, elements: bool, node: &NodeType<'_>) -> Prepared {
-    let bytes = node.input(0)?.element_type.bits().filter(|bits| *bits >= 8)? / 8;
-    Some(Box::new(Forward { sizes: Sizes::of(axis, elements, node)?, bytes }))
+pub(super) fn prepare(op: &Op, node: &NodeType<'_>) -> Prepared {
+    let (data, y) = (node.input(0)?, node.output(0)?);
+    let bytes = data.element_type.bits().filter(|bits| [8, 16, 32, 64, 128].contains(bits))? / 8;
+    let address = Address::of(op, node)?;
+    if y.len() != address.elements_named() || y.element_type != data.element_type {
+        return None;
+    }
+    Some(Box::new(Forward { address, bytes }))
+}
+
+impl Forward {
+    fn copy<T: Pod + Send + Sync>(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
+        let Address { units, slice, .. } = self.address;
+        let places = self.address.resolve(call)?;
+        let (x, y) = (call.input::<T>(0), call.output::<T>(0));
+        if slice == 1 {
+            self.address.each_place(y, |block, place, y| y[0] = x[block * units + places.unit(block, place)]);
+        } else {
+            self.address.each_place(y, |block, place, y| {
+                y.copy_from_slice(&x[(block * units + places.unit(block, place)) * slice..][..slice]);
+            });
+        }
+        Ok(())
+    }
 }
 
 impl Kernel for Forward {
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
-        let Self { sizes, bytes } = self;
-        let (x, y) = (call.input_bytes(0), call.output_bytes(0));
-        if sizes.elements.is_some() {
-            return sizes.each_element(call, |place, source| {
-                y[place * bytes..][..*bytes].copy_from_slice(&x[source * bytes..][..*bytes]);
-            });
+        match self.bytes {
+            1 => self.copy::<u8>(call),
+            2 => self.copy::<u16>(call),
+            4 => self.copy::<u32>(call),
+            8 => self.copy::<u64>(call),
+            _ => self.copy::<[u64; 2]>(call),
         }
-        let slice = sizes.inner * bytes;
-        for (row, y) in y.chunks_exact_mut(slice.max(1)).enumerate() {
-            let (outer, place) = (row / sizes.count, row % sizes.count);
-            let index = sizes.index(call, place)?;
-            y.copy_from_slice(&x[(outer * sizes.axis + index) * slice..][..slice]);
-        }
-        Ok(())
     }
 }
 
@@ -100,30 +56,33 @@ impl Kernel for Forward {
 const GRADIENT: usize = 3;
 
 #[derive(Debug)]
-struct Backward(Sizes);
+struct Backward(Address);
 
-pub(super) fn prepare_gradient(axis: i64, elements: bool, node: &NodeType<'_>) -> Prepared {
-    if !node.input(0)?.is_f32() || node.output(1).is_some() {
+pub(super) fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
+    let dy = node.input(GRADIENT).filter(|dy| dy.is_f32())?;
+    if !node.input(0)?.is_f32() || node.output(0).is_none() || node.output(1).is_some() {
         return None;
     }
-    node.input(GRADIENT)?;
-    Some(Box::new(Backward(Sizes::of(axis, elements, node)?)))
+    let address = Address::of(&gradient.of, node)?;
+    (dy.len() == address.elements_named()).then(|| Box::new(Backward(address)) as Box<dyn Kernel>)
 }
 
 impl Kernel for Backward {
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
-        let sizes = &self.0;
+        let places = self.0.resolve(call)?;
         let (dy, dx) = (call.input::<f32>(GRADIENT), call.output::<f32>(0));
-        dx.fill(0.0);
-        if sizes.elements.is_some() {
-            return sizes.each_element(call, |place, source| dx[source] += dy[place]);
-        }
-        for (row, dy) in dy.chunks_exact(sizes.inner.max(1)).enumerate() {
-            let (outer, place) = (row / sizes.count, row % sizes.count);
-            let index = sizes.index(call, place)?;
-            let dx = &mut dx[(outer * sizes.axis + index) * sizes.inner..][..sizes.inner];
-            dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy);
-        }
+        let Address { places: count, slice, .. } = self.0;
+        self.0.each_part(dx, |block, units, dx| {
+            dx.fill(0.0);
+            for place in 0..count {
+                let unit = places.unit(block, place);
+                if units.contains(&unit) {
+                    let dx = &mut dx[(unit - units.start) * slice..][..slice];
+                    let dy = &dy[(block * count + place) * slice..][..slice];
+                    dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy);
+                }
+            }
+        });
         Ok(())
     }
 

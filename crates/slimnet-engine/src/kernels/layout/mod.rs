@@ -1,7 +1,14 @@
 //! Operators that move elements: reshaping, transposing, joining, cutting, padding, indexing.
 
+mod address;
 mod gather;
+mod join;
 mod moved;
+mod reverse;
+mod scatter;
+mod spread;
+mod triangle;
+mod walk;
 
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -34,8 +41,11 @@ fn is_reshape(op: &Op) -> bool {
 fn prepare(node: &NodeType<'_>) -> Prepared {
     match node.op {
         op if is_reshape(op) => Some(Box::new(Same(0))),
-        Op::Gather(op) => gather::prepare(op.axis, false, node),
-        Op::GatherElements(op) => gather::prepare(op.axis, true, node),
+        op @ (Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_)) => gather::prepare(op, node),
+        op @ (Op::ScatterElements(_) | Op::ScatterNd(_)) => scatter::prepare(op, node),
+        op @ (Op::Concat(_) | Op::Split(_)) => join::prepare(op, node),
+        Op::ReverseSequence(op) => reverse::prepare(op, node),
+        Op::Trilu(op) => triangle::prepare(op, node),
         op => moved::prepare(op, node),
     }
 }
@@ -46,8 +56,11 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
             let slot = gradient.gradient_slot(0);
             node.input(slot).map(|_| Box::new(Same(slot)) as Box<dyn Kernel>)
         }
-        Op::Gather(op) => gather::prepare_gradient(op.axis, false, node),
-        Op::GatherElements(op) => gather::prepare_gradient(op.axis, true, node),
+        Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) => gather::prepare_gradient(gradient, node),
+        Op::ScatterElements(_) | Op::ScatterNd(_) => scatter::prepare_gradient(gradient, node),
+        Op::Concat(_) | Op::Split(_) => join::prepare_gradient(gradient, node),
+        Op::ReverseSequence(op) => reverse::prepare_gradient(op, gradient, node),
+        Op::Trilu(op) => triangle::prepare_gradient(op, gradient, node),
         op => moved::prepare_gradient(op, gradient, node),
     }
 }

@@ -1,190 +1,272 @@
-//! Operators that put every element of their inputs somewhere, or nowhere, as their shapes alone decide.
+//! Operators that put every element of an input somewhere, or nowhere, as shapes and settings alone decide.
 //!
-//! What such an operator does is found by applying its definition, the reference evaluator, to the numbers of the elements
-//! when the kernel is prepared: the result says which element stands where. Elements that stay neighbours are copied
-//! together.
+//! All of them treat each axis by itself. What they do to one is found by applying the definition, the reference evaluator,
+//! to the numbers of the places on that axis when the kernel is prepared.
 
-use rayon::prelude::*;
+use bytemuck::Pod;
 use slimnet_graph::Op;
 use slimnet_graph::evaluate::evaluate_op;
 use slimnet_graph::ops::Gradient;
-use slimnet_graph::ops::layout::PadMode;
+use slimnet_graph::ops::index::Compress;
+use slimnet_graph::ops::layout::{CenterCropPad, DepthToSpaceMode, PadMode};
 use slimnet_graph::tensor::Tensor;
 
-use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared, ValueType};
+use super::Same;
+use super::spread::{Spread, Sums};
+use super::walk::{Axis, OUTSIDE, Source, Walk};
+use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
 
-/// Elements that stand side by side before and after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Run {
-    /// The input, or [`FILL`].
-    input: u32,
-    /// First element there.
-    source: u32,
-    /// First element in the output.
-    target: u32,
-    /// How many.
-    length: u32,
-}
-
-/// Elements that come from no input.
-const FILL: u32 = u32::MAX;
-
-/// Output elements of a part of the work.
-const PART: usize = 32 * 1024;
-
-/// Which elements of the inputs make up each output.
+/// An axis of an output.
 #[derive(Debug)]
-struct Moves {
-    /// For each output its runs, in order.
-    outputs: Vec<Vec<Run>>,
-    /// How many of the first inputs hold data.
-    data: usize,
+struct Moved {
+    /// Elements of the input from one place on its axis to the next.
+    distance: usize,
+    /// Length of the input's axis.
+    from: usize,
+    /// For each place of the output that of the input, or [`OUTSIDE`]; absent: the same places.
+    places: Option<Vec<usize>>,
 }
 
-/// Number of inputs that hold data rather than say what to do with it; `None` if the operator does not only move.
-fn data_inputs(op: &Op, node: &NodeType<'_>, inputs: usize) -> Option<usize> {
-    let settings =
-        |from: usize| (from..inputs).all(|slot| node.input(slot).is_none_or(|input| input.constant.is_some()));
+impl Moved {
+    fn length(&self) -> usize {
+        self.places.as_ref().map_or(self.from, Vec::len)
+    }
+}
+
+/// What an operator does to each axis of its output; `None` if it does something else, or settings are not known.
+fn moves(op: &Op, node: &NodeType<'_>, inputs: usize, output: &[usize]) -> Option<Vec<Moved>> {
+    let shape = &node.input(0)?.shape[..];
+    let rank = shape.len();
+    let distance = |axis: usize| shape[axis + 1..].iter().product::<usize>();
+    let same = |axis: usize| Moved { distance: distance(axis), from: shape[axis], places: None };
+    let axis_of =
+        |axis: i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok().filter(|&axis| axis < rank);
+    // A setting, `Some(None)` where it is absent.
+    let setting = |slot: usize| match node.input(slot).filter(|_| slot < inputs) {
+        Some(value) => value.integers().map(Some),
+        None => Some(None),
+    };
+    // Axes one by one: what is done to each, given by its place in a list of axes, if it is there.
+    let each = |axes: Option<Vec<i64>>, apply: &dyn Fn(usize, usize) -> Option<Vec<usize>>| {
+        let listed: Vec<usize> = match axes {
+            Some(axes) => axes.into_iter().map(axis_of).collect::<Option<_>>()?,
+            None => (0..rank).collect(),
+        };
+        let moved = |axis: usize| match listed.iter().position(|&listed| listed == axis) {
+            Some(entry) => Some(Moved { places: Some(apply(entry, shape[axis])?), ..same(axis) }),
+            None => Some(same(axis)),
+        };
+        (0..rank).map(moved).collect::<Option<Vec<_>>>()
+    };
+    let vector = |number: i64| Some(Tensor::vector(vec![number]));
     match op {
-        Op::Concat(_) => Some(inputs),
-        Op::Transpose(_) | Op::DepthToSpace(_) | Op::SpaceToDepth(_) => Some(1),
-        Op::Split(_) | Op::Slice(_) | Op::Tile(_) | Op::Expand(_) | Op::Trilu(_) | Op::CenterCropPad(_) => {
-            settings(1).then_some(1)
+        Op::Transpose(op) => match &op.perm {
+            Some(order) => order.iter().map(|&axis| axis_of(axis).map(same)).collect(),
+            None => Some((0..rank).rev().map(same).collect()),
+        },
+        Op::DepthToSpace(op) => {
+            let (&[batch, depth, height, width], block) = (shape, usize::try_from(op.blocksize).ok()?) else {
+                return None;
+            };
+            let channels = depth / block.checked_mul(block).filter(|&square| square > 0)?;
+            // As a transposition of the input with its channels split into three axes.
+            let (split, order) = match op.mode {
+                DepthToSpaceMode::DepthColumnRow => {
+                    ([batch, block, block, channels, height, width], [0, 3, 4, 1, 5, 2])
+                }
+                DepthToSpaceMode::ColumnRowDepth => {
+                    ([batch, channels, block, block, height, width], [0, 1, 4, 2, 5, 3])
+                }
+            };
+            Some(transposed(&split, &order))
         }
-        Op::Pad(_) => settings(1).then_some(1),
+        Op::SpaceToDepth(op) => {
+            let (&[batch, depth, height, width], block) = (shape, usize::try_from(op.blocksize).ok()?) else {
+                return None;
+            };
+            let (rows, columns) = (height.checked_div(block)?, width.checked_div(block)?);
+            Some(transposed(&[batch, depth, rows, block, columns, block], &[0, 3, 5, 1, 2, 4]))
+        }
+        Op::Slice(_) => {
+            let (starts, ends, steps) = (setting(1)??, setting(2)??, setting(4)?);
+            let axes = setting(3)?.unwrap_or_else(|| (0..starts.len() as i64).collect());
+            each(Some(axes), &|entry, length| {
+                let step = steps.as_ref().map_or(Some(1), |steps| steps.get(entry).copied())?;
+                let settings = [vector(*starts.get(entry)?), vector(*ends.get(entry)?), vector(0), vector(step)];
+                places(op, length, &settings)
+            })
+        }
+        Op::Pad(_) => {
+            let pads = setting(1)??;
+            each(setting(3)?, &|entry, length| {
+                let sides = Tensor::vector(vec![*pads.get(entry)?, *pads.get(entry + pads.len() / 2)?]);
+                // The padding is told apart by being the number of no place.
+                places(op, length, &[Some(sides), vector(0)])
+            })
+        }
+        Op::CenterCropPad(op) => {
+            let lengths = setting(1)??;
+            let one = Op::from(CenterCropPad { axes: None });
+            each(op.axes.clone(), &|entry, length| places(&one, length, &[vector(*lengths.get(entry)?)]))
+        }
+        Op::Compress(op) => {
+            let condition = Some(node.input(1)?.constant.clone()?);
+            let one = Op::from(Compress { axis: None });
+            match op.axis {
+                Some(axis) => {
+                    each(Some(vec![axis]), &|_, length| places(&one, length, std::slice::from_ref(&condition)))
+                }
+                None => {
+                    let from = node.input(0)?.len();
+                    Some(vec![Moved { distance: 1, from, places: Some(places(&one, from, &[condition])?) }])
+                }
+            }
+        }
+        Op::Tile(_) => {
+            // Each axis after one that has been put in front of it to repeat it.
+            let repeat = |(axis, times): (usize, i64)| {
+                let times = usize::try_from(times).ok()?;
+                Some([Moved { distance: 0, from: 1, places: Some(vec![0; times]) }, same(axis)])
+            };
+            let repeats = setting(1)??;
+            let axes = repeats.into_iter().enumerate().filter(|(axis, _)| *axis < rank);
+            Some(axes.map(repeat).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+        }
+        Op::Expand(_) => {
+            let added = output.len().checked_sub(rank)?;
+            let expanded = |(axis, &length): (usize, &usize)| {
+                let Some(axis) = axis.checked_sub(added) else {
+                    return Some(Moved { distance: 0, from: 1, places: Some(vec![0; length]) });
+                };
+                Some(Moved { places: Some(places(op, shape[axis], &[vector(length as i64)])?), ..same(axis) })
+            };
+            output.iter().enumerate().map(expanded).collect()
+        }
         _ => None,
     }
 }
 
-impl Moves {
-    fn of(op: &Op, node: &NodeType<'_>, inputs: usize, outputs: usize) -> Option<Self> {
-        let data = data_inputs(op, node, inputs)?;
-        let mut next = 1i64;
-        let mut starts = Vec::new();
-        let mut numbered: Vec<Option<Tensor>> = Vec::new();
-        for slot in 0..inputs {
-            let Some(input) = node.input(slot) else {
-                numbered.push(None);
-                continue;
-            };
-            if slot >= data {
-                // The padding is told apart by being no element's number.
-                let is_value = matches!(op, Op::Pad(_)) && slot == 2;
-                numbered.push(if is_value { Some(Tensor::scalar(0i64)) } else { input.constant.clone() });
-                continue;
-            }
-            starts.push(next);
-            let end = next + input.len() as i64;
-            numbered.push(Some(Tensor::from_values(input.shape.clone(), (next..end).collect()).ok()?));
-            next = end;
-        }
-        u32::try_from(next).ok()?;
-        let views: Vec<_> = numbered.iter().map(Option::as_ref).collect();
-        let results = evaluate_op(op, &views, outputs, usize::MAX).ok()?;
-        let runs = |tensor: &Tensor| Some(runs(&tensor.values::<i64>().ok()?, &starts));
-        Some(Self { outputs: results.iter().map(runs).collect::<Option<_>>()?, data })
-    }
-
-    /// Whether no element stands in two places.
-    fn is_injective(&self, inputs: &[usize]) -> bool {
-        let mut seen: Vec<Vec<bool>> = inputs.iter().map(|&length| vec![false; length]).collect();
-        self.outputs.iter().flatten().filter(|run| run.input != FILL).all(|run| {
-            let range = run.source as usize..(run.source + run.length) as usize;
-            seen[run.input as usize][range].iter_mut().all(|seen| !std::mem::replace(seen, true))
-        })
-    }
+/// Axes of `shape` in another order.
+fn transposed(shape: &[usize], order: &[usize]) -> Vec<Moved> {
+    let moved = |&axis: &usize| Moved { distance: shape[axis + 1..].iter().product(), from: shape[axis], places: None };
+    order.iter().map(moved).collect()
 }
 
-/// The numbers of elements as runs.
-fn runs(numbers: &[i64], starts: &[i64]) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for (target, &number) in numbers.iter().enumerate() {
-        let (input, source) = match starts.partition_point(|&start| start <= number).checked_sub(1) {
-            Some(input) if number > 0 => (input as u32, (number - starts[input]) as u32),
-            _ => (FILL, 0),
+/// What an operator on one axis with these settings makes of its places.
+fn places(op: &Op, length: usize, settings: &[Option<Tensor>]) -> Option<Vec<usize>> {
+    let numbers = Tensor::vector((1..=length as i64).collect());
+    let inputs: Vec<_> = [Some(&numbers)].into_iter().chain(settings.iter().map(Option::as_ref)).collect();
+    let result = evaluate_op(op, &inputs, 1, usize::MAX).ok()?;
+    let place = |number: &i64| usize::try_from(number - 1).unwrap_or(OUTSIDE);
+    Some(result.first()?.values::<i64>().ok()?.iter().map(place).collect())
+}
+
+/// The walk over the output.
+fn forward(moves: &[Moved]) -> Option<Walk> {
+    let axis = |moved: &Moved| {
+        let offset = |&place: &usize| if place == OUTSIDE { OUTSIDE } else { place * moved.distance };
+        let source = match &moved.places {
+            None => Source::Step(moved.distance),
+            Some(places) => Source::List(places.iter().map(offset).collect()),
         };
-        match runs.last_mut() {
-            Some(last)
-                if last.input == input
-                    && (input == FILL || last.source + last.length == source)
-                    && (last.length as usize) < PART =>
-            {
-                last.length += 1;
-            }
-            _ => runs.push(Run { input, source, target: target as u32, length: 1 }),
-        }
-    }
-    runs
+        Axis { length: moved.length(), source }
+    };
+    Walk::new(0, moves.iter().map(axis).collect())
 }
 
-/// Copies runs into an output; elements that come from nowhere become `fill`.
-fn copy<T: bytemuck::Pod + Send + Sync>(runs: &[Run], inputs: &[&[T]], output: &mut [T], fill: T) {
-    let piece = |first: usize, output: &mut [T]| {
-        let end = first + output.len();
-        let begin = runs.partition_point(|run| (run.target + run.length) as usize <= first);
-        for run in runs[begin..].iter().take_while(|run| (run.target as usize) < end) {
-            let skipped = first.saturating_sub(run.target as usize);
-            let start = run.target as usize + skipped;
-            let stop = ((run.target + run.length) as usize).min(end);
-            let output = &mut output[start - first..stop - first];
-            match inputs.get(run.input as usize) {
-                None => output.fill(fill),
-                Some(input) => {
-                    let source = run.source as usize + skipped;
-                    if let [single] = output {
-                        *single = input[source];
-                    } else {
-                        output.copy_from_slice(&input[source..source + stop - start]);
-                    }
-                }
-            }
-        }
-    };
-    if output.len() <= PART {
-        return piece(0, output);
+/// How gradients come back to the input.
+#[derive(Debug)]
+enum Back {
+    /// Every element stands in one place of the output at most.
+    Copied(Walk),
+    /// Some stand in several.
+    Added(Sums),
+}
+
+fn backward(moves: &[Moved]) -> Option<Back> {
+    let mut next: usize = moves.iter().map(Moved::length).product();
+    let spread = next;
+    let mut axes = Vec::with_capacity(moves.len());
+    for moved in moves {
+        next = next.checked_div(moved.length()).unwrap_or(0);
+        axes.push((moved.distance, moved.from, inverse(moved, next)));
     }
-    output.par_chunks_mut(PART).enumerate().for_each(|(index, output)| piece(index * PART, output));
+    // In the order of the input; axes that repeat everything come first, and in their order.
+    axes.sort_by_key(|(distance, ..)| std::cmp::Reverse(if *distance == 0 { usize::MAX } else { *distance }));
+    let copied = |(_, length, spread): &(usize, usize, Inverse)| match spread {
+        Inverse::One(source) => Some(Axis { length: *length, source: source.clone() }),
+        Inverse::Many(_) => None,
+    };
+    if let Some(axes) = axes.iter().map(copied).collect() {
+        return Walk::new(0, axes).map(Back::Copied);
+    }
+    let added = axes.into_iter().map(|(_, length, inverse)| match inverse {
+        Inverse::One(Source::Step(step)) => (length, Spread::Step(step)),
+        Inverse::One(Source::List(offsets)) => (length, many(offsets.into_iter().enumerate(), length)),
+        Inverse::Many(spread) => (length, spread),
+    });
+    Sums::new(added.collect(), spread).map(Back::Added)
+}
+
+/// To where the places of an input's axis were moved.
+enum Inverse {
+    One(Source),
+    Many(Spread),
+}
+
+/// The inverse of what was done to an axis, whose places in the output are `distance` apart.
+fn inverse(moved: &Moved, distance: usize) -> Inverse {
+    let Some(places) = &moved.places else { return Inverse::One(Source::Step(distance)) };
+    if moved.from == 1 && places.len() != 1 && places.iter().all(|&place| place == 0) {
+        return Inverse::Many(Spread::Repeated { count: places.len(), step: distance });
+    }
+    let mut back = vec![OUTSIDE; moved.from];
+    let mut pairs = places.iter().enumerate().filter(|(_, place)| **place != OUTSIDE);
+    if pairs.all(|(index, &place)| std::mem::replace(&mut back[place], index * distance) == OUTSIDE) {
+        return Inverse::One(Source::List(back));
+    }
+    Inverse::Many(many(places.iter().enumerate().map(|(index, &place)| (place, index * distance)), moved.from))
+}
+
+/// Pairs of a place and where it was spread to.
+fn many(pairs: impl Iterator<Item = (usize, usize)>, length: usize) -> Spread {
+    let mut pairs: Vec<_> = pairs.filter(|&(place, offset)| place != OUTSIDE && offset != OUTSIDE).collect();
+    pairs.sort_unstable();
+    let starts = (0..=length).map(|place| pairs.partition_point(|(other, _)| *other < place)).collect();
+    Spread::Many { starts, offsets: pairs.into_iter().map(|(_, offset)| offset).collect() }
 }
 
 #[derive(Debug)]
 struct Forward {
-    moves: Moves,
+    walk: Walk,
+    /// Bytes of an element.
     bytes: usize,
-    fill: [u8; 8],
+    fill: [u8; 16],
 }
 
 pub(super) fn prepare(op: &Op, node: &NodeType<'_>) -> Prepared {
-    let first = node.input(0)?;
-    let bytes = first.element_type.bits().filter(|bits| [8, 16, 32, 64].contains(bits))? / 8;
-    let same = |value: &ValueType| value.element_type == first.element_type;
-    let moves = Moves::of(op, node, node.inputs.len(), node.outputs.len())?;
-    if !node.inputs[..moves.data].iter().flatten().all(same) || moves.data > MOST_INPUTS {
+    let (x, y) = (node.input(0)?, node.output(0)?);
+    let bytes = x.element_type.bits().filter(|bits| [8, 16, 32, 64, 128].contains(bits))? / 8;
+    let walk = forward(&moves(op, node, node.inputs.len(), &y.shape)?)?;
+    if walk.elements() != y.len() || x.element_type != y.element_type {
         return None;
     }
-    let mut fill = [0; 8];
-    if let (Op::Pad(pad), Some(value)) = (op, node.input(2))
+    if walk.is_plain() && y.len() == x.len() {
+        return Some(Box::new(Same(0)));
+    }
+    let mut fill = [0; 16];
+    if let (Op::Pad(pad), Some(value)) = (op, node.input(2).filter(|value| value.len() == 1))
         && pad.mode == PadMode::Constant
     {
         fill[..bytes].copy_from_slice(value.constant.as_ref()?.bytes()?.get(..bytes)?);
     }
-    Some(Box::new(Forward { moves, bytes, fill }))
+    Some(Box::new(Forward { walk, bytes, fill }))
 }
 
-/// Most inputs that are joined.
-const MOST_INPUTS: usize = 64;
-
 impl Forward {
-    fn copy<T: bytemuck::Pod + Send + Sync>(&self, call: &mut Call<'_>) {
-        let mut inputs: [&[T]; MOST_INPUTS] = [&[]; MOST_INPUTS];
-        for (slot, input) in inputs.iter_mut().enumerate().take(self.moves.data) {
-            *input = call.input(slot);
-        }
+    fn copy<T: Pod + Send + Sync>(&self, call: &mut Call<'_>) {
         let fill: T = bytemuck::pod_read_unaligned(&self.fill[..size_of::<T>()]);
-        for (slot, runs) in self.moves.outputs.iter().enumerate() {
-            if call.has_output(slot) {
-                copy(runs, &inputs[..self.moves.data], call.output(slot), fill);
-            }
-        }
+        self.walk.copy(call.input::<T>(0), call.output::<T>(0), fill);
     }
 }
 
@@ -194,111 +276,52 @@ impl Kernel for Forward {
             1 => self.copy::<u8>(call),
             2 => self.copy::<u16>(call),
             4 => self.copy::<u32>(call),
-            _ => self.copy::<u64>(call),
+            8 => self.copy::<u64>(call),
+            _ => self.copy::<[u64; 2]>(call),
         }
         Ok(())
     }
 
     fn reads(&self, input: usize) -> bool {
-        input < self.moves.data
+        input == 0
     }
-}
-
-/// How the gradient of an input is put together.
-#[derive(Debug)]
-enum Back {
-    /// Nobody wants it.
-    Unwanted,
-    /// Each element stands in one place at most: copied back.
-    Copy(Vec<Run>),
-    /// Elements stand in several places: added up.
-    Add,
 }
 
 #[derive(Debug)]
 struct Backward {
-    moves: Moves,
-    back: Vec<Back>,
-    /// Slot of the gradient of each output; `None` where there is none.
-    gradients: Vec<Option<usize>>,
+    back: Back,
+    /// Slot of the gradient of the output.
+    gradient: usize,
 }
 
 pub(super) fn prepare_gradient(op: &Op, gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
-    let moves = Moves::of(op, node, gradient.inputs, gradient.outputs)?;
-    let data = moves.data;
-    let wanted = |slot: usize| node.output(slot).is_some();
-    if !node.inputs[..data].iter().flatten().all(ValueType::is_f32) || (data..gradient.inputs).any(wanted) {
+    let slot = gradient.gradient_slot(0);
+    let (dy, dx) = (node.input(slot).filter(|dy| dy.is_f32())?, node.output(0)?);
+    if !node.input(0)?.is_f32() || node.outputs[1..].iter().any(Option::is_some) {
         return None;
     }
-    let gradients: Vec<_> = (0..gradient.outputs)
-        .map(|output| gradient.gradient_slot(output))
-        .map(|slot| node.input(slot).map(|_| slot))
-        .collect();
-    let lengths: Vec<_> = node.inputs[..data].iter().map(|input| input.as_ref().map_or(0, ValueType::len)).collect();
-    let injective = moves.is_injective(&lengths) && gradients.len() <= MOST_INPUTS;
-    let back = (0..data)
-        .map(|slot| match (wanted(slot), injective) {
-            (false, _) => Back::Unwanted,
-            (true, false) => Back::Add,
-            (true, true) => Back::Copy(inverse(&moves, slot, lengths[slot], &gradients)),
-        })
-        .collect();
-    Some(Box::new(Backward { moves, back, gradients }))
-}
-
-/// Runs that bring the elements of an input back from the outputs.
-fn inverse(moves: &Moves, input: usize, length: usize, gradients: &[Option<usize>]) -> Vec<Run> {
-    let outputs = moves.outputs.iter().enumerate().filter(|(output, _)| gradients[*output].is_some());
-    let mut back: Vec<Run> = outputs
-        .flat_map(|(output, runs)| runs.iter().map(move |run| (output, run)))
-        .filter(|(_, run)| run.input as usize == input)
-        .map(|(output, run)| Run { input: output as u32, source: run.target, target: run.source, length: run.length })
-        .collect();
-    back.sort_unstable_by_key(|run| run.target);
-    let mut filled = Vec::with_capacity(back.len());
-    let mut next = 0;
-    for run in back {
-        if run.target > next {
-            filled.push(Run { input: FILL, source: 0, target: next, length: run.target - next });
-        }
-        next = run.target + run.length;
-        filled.push(run);
-    }
-    if (next as usize) < length {
-        filled.push(Run { input: FILL, source: 0, target: next, length: length as u32 - next });
-    }
-    filled
+    let moves = moves(op, node, gradient.inputs, &dy.shape)?;
+    let spread: usize = moves.iter().map(Moved::length).product();
+    let back = backward(&moves)?;
+    let elements = match &back {
+        Back::Copied(walk) if walk.is_plain() && dy.len() == dx.len() => return Some(Box::new(Same(slot))),
+        Back::Copied(walk) => walk.elements(),
+        Back::Added(sums) => sums.elements(),
+    };
+    (spread == dy.len() && elements == dx.len()).then(|| Box::new(Backward { back, gradient: slot }) as Box<dyn Kernel>)
 }
 
 impl Kernel for Backward {
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
-        let mut gradients: [&[f32]; MOST_INPUTS] = [&[]; MOST_INPUTS];
-        for (gradient, slot) in gradients.iter_mut().zip(&self.gradients) {
-            if let Some(slot) = slot {
-                *gradient = call.input(*slot);
-            }
-        }
-        for (slot, back) in self.back.iter().enumerate() {
-            match back {
-                Back::Unwanted => {}
-                Back::Copy(runs) => copy(runs, &gradients[..self.gradients.len()], call.output(slot), 0.0),
-                Back::Add => {
-                    let dx = call.output::<f32>(slot);
-                    dx.fill(0.0);
-                    for (runs, dy) in self.moves.outputs.iter().zip(gradients).filter(|(_, dy)| !dy.is_empty()) {
-                        for run in runs.iter().filter(|run| run.input as usize == slot) {
-                            let dx = &mut dx[run.source as usize..][..run.length as usize];
-                            let dy = &dy[run.target as usize..][..run.length as usize];
-                            dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx += dy);
-                        }
-                    }
-                }
-            }
+        let (dy, dx) = (call.input::<f32>(self.gradient), call.output::<f32>(0));
+        match &self.back {
+            Back::Copied(walk) => walk.copy(dy, dx, 0.0),
+            Back::Added(sums) => sums.add(dy, dx),
         }
         Ok(())
     }
 
     fn reads(&self, input: usize) -> bool {
-        self.gradients.contains(&Some(input))
+        input == self.gradient
     }
 }
