@@ -123,7 +123,8 @@ fn check_large(op: impl Into<Op>, inputs: &[Option<Tensor>], outputs: usize, dat
         let expected = expected[start..start + found.len()].iter().map(|&value| value as f32).collect();
         let expected = Tensor::from_values(found.shape().to_vec(), expected).unwrap();
         let most = difference(found, &expected);
-        assert!(most < 1e-6, "gradient {slot} of {op:?} of {shapes:?}: {most}");
+        // A border's element is a sum of up to 70,000 numbers.
+        assert!(most < 1e-5, "gradient {slot} of {op:?} of {shapes:?}: {most}");
     }
 }
 

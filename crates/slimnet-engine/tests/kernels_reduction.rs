@@ -83,7 +83,7 @@ fn running_sums() {
 fn the_largest_are_found() {
     for largest in [false, true] {
         for axis in [0, 1, -1] {
-            for count in [0, 1, 2, 3] {
+            for count in [0i64, 1, 2, 3] {
                 let op = Op::from(TopK { axis, largest, sorted: true });
                 for shape in [&[3, 4, 5][..], &[3, 3, 3], &[40, 30, 20], &[3, 3, 0]] {
                     let inputs = [positive(shape), Some(Tensor::vector(vec![count]))];
@@ -98,7 +98,7 @@ fn the_largest_are_found() {
         }
         // Ties and NaN.
         let values = vec![1.0, f32::NAN, 2.0, -0.0, 0.0, 2.0, f32::INFINITY, -1.0, f32::NAN, f32::NEG_INFINITY];
-        for count in 1..=10 {
+        for count in 1i64..=10 {
             let inputs = [Some(Tensor::vector(values.clone())), Some(Tensor::vector(vec![count]))];
             let op = Op::from(TopK { axis: 0, largest, sorted: false });
             assert!(compare_forward(&op, &inputs, 2, |slot| slot == 1).unwrap() == 0.0);

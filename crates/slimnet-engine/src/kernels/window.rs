@@ -24,6 +24,14 @@ impl Axis {
     /// An axis of length 1, for what has fewer axes than two.
     const NONE: Self = Self { length: 1, taps: 1, stride: 1, dilation: 1, begin: 0, end: 0, windows: 1 };
 
+    /// The windows whose tap `tap` is not in the padding.
+    pub fn windows_with(&self, tap: usize) -> Range<usize> {
+        let place = tap * self.dilation;
+        let first = self.begin.saturating_sub(place).div_ceil(self.stride).min(self.windows);
+        let end = (self.length + self.begin).saturating_sub(place).div_ceil(self.stride).min(self.windows);
+        first..end.max(first)
+    }
+
     /// Where tap `tap` of window `window` is, which is not in the padding before.
     pub fn place(&self, window: usize, tap: usize) -> usize {
         window * self.stride + tap * self.dilation - self.begin
@@ -41,6 +49,11 @@ impl Axis {
     pub fn padded_taps(&self, window: usize) -> usize {
         let start = window * self.stride;
         (self.length + self.begin + self.end).saturating_sub(start).div_ceil(self.dilation).min(self.taps)
+    }
+
+    /// Whether every element is a window of its own.
+    pub fn is_pointwise(&self) -> bool {
+        self.taps == 1 && self.stride == 1 && self.begin == 0 && self.end == 0
     }
 }
 

@@ -4,6 +4,7 @@ use slimnet_engine::job::{Job, JobOptions, Loss};
 use slimnet_engine::kernels::Context;
 use slimnet_engine::kernels::testing::difference;
 use slimnet_engine::optimize::{Optimizer, Rule};
+use slimnet_engine::train::evaluate::batch_lengths;
 use slimnet_engine::{Plan, PlanOptions, differentiate};
 use slimnet_graph::Op;
 use slimnet_graph::graph::{Dim, Graph, Value as GraphValue, ValueId};
@@ -143,7 +144,9 @@ fn job(value: &Value, network: &Graph, options: &JobOptions) -> Differences {
     let gradients: Vec<_> = gradients.into_iter().map(|gradient| gradient.expect("all reach the loss")).collect();
     // New values are compared instead of taken over.
     let news = job.updates.iter().map(|(_, new)| *new);
+    let batch = given(&value.inputs, 0).shape()[0];
     let options = PlanOptions {
+        lengths: batch_lengths(&job.graph, batch, &std::collections::BTreeMap::new()),
         states: vec![job.parameters.clone(), job.updates.iter().map(|(state, _)| *state).collect()],
         results: vec![gradients.clone()],
         kept: std::iter::once(job.total).chain(news.clone()).collect(),
