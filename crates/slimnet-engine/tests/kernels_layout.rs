@@ -100,6 +100,10 @@ fn check_large(op: impl Into<Op>, inputs: &[Option<Tensor>], outputs: usize, dat
         starts.push(next as usize);
         next = end;
     }
+    // What is filled in comes from no element.
+    for input in numbered.iter_mut().skip(data).flatten().filter(|input| input.element_type() == ElementType::F32) {
+        *input = Tensor::from_values(input.shape().to_vec(), vec![0i64; input.len()]).unwrap();
+    }
     let moved = reference(&op, &numbered, outputs);
     let mut expected = vec![0f64; next as usize];
     let mut all = inputs.to_vec();
@@ -123,8 +127,8 @@ fn check_large(op: impl Into<Op>, inputs: &[Option<Tensor>], outputs: usize, dat
         let expected = expected[start..start + found.len()].iter().map(|&value| value as f32).collect();
         let expected = Tensor::from_values(found.shape().to_vec(), expected).unwrap();
         let most = difference(found, &expected);
-        // A border's element is a sum of up to 70,000 numbers.
-        assert!(most < 1e-5, "gradient {slot} of {op:?} of {shapes:?}: {most}");
+        // Some are sums of hundreds of thousands of numbers.
+        assert!(most < 5e-5, "gradient {slot} of {op:?} of {shapes:?}: {most}");
     }
 }
 

@@ -86,6 +86,9 @@ fn the_largest_are_found() {
             for count in [0i64, 1, 2, 3] {
                 let op = Op::from(TopK { axis, largest, sorted: true });
                 for shape in [&[3, 4, 5][..], &[3, 3, 3], &[40, 30, 20], &[3, 3, 0]] {
+                    if shape[if axis < 0 { 2 } else { axis as usize }] < count as usize {
+                        continue;
+                    }
                     let inputs = [positive(shape), Some(Tensor::vector(vec![count]))];
                     let forward = compare_forward(&op, &inputs, 2, |slot| slot == 1).unwrap();
                     assert!(forward == 0.0, "{op:?} of {shape:?}: {forward}");

@@ -296,8 +296,18 @@ struct Backward {
 
 pub(super) fn prepare_gradient(op: &Op, gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
     let slot = gradient.gradient_slot(0);
-    let (dy, dx) = (node.input(slot).filter(|dy| dy.is_f32())?, node.output(0)?);
-    if !node.input(0)?.is_f32() || node.outputs[1..].iter().any(Option::is_some) {
+    let dy = node.input(slot).filter(|dy| dy.is_f32())?;
+    if let (Op::Pad(pad), Some(dx)) = (op, node.output(2))
+        && pad.mode == PadMode::Constant
+        && dx.len() == 1
+        && node.input(0)?.is_f32()
+    {
+        let Back::Copied(walk) = backward(&moves(op, node, gradient.inputs, &dy.shape)?)? else { return None };
+        let data = node.output(0).is_some();
+        return Some(Box::new(ValueOfPad { walk, gradient: slot, data }));
+    }
+    let (dx, others) = (node.output(0)?, &node.outputs[1..]);
+    if !node.input(0)?.is_f32() || others.iter().any(Option::is_some) {
         return None;
     }
     let moves = moves(op, node, gradient.inputs, &dy.shape)?;
@@ -319,6 +329,36 @@ impl Kernel for Backward {
             Back::Added(sums) => sums.add(dy, dx),
         }
         Ok(())
+    }
+
+    fn reads(&self, input: usize) -> bool {
+        input == self.gradient
+    }
+}
+
+/// The gradient of the value that Pad fills with: the sum of what does not go back to the data.
+#[derive(Debug)]
+struct ValueOfPad {
+    walk: Walk,
+    /// Slot of the gradient of the output.
+    gradient: usize,
+    /// Whether the gradient of the data is wanted, too.
+    data: bool,
+}
+
+impl Kernel for ValueOfPad {
+    fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
+        let dy = call.input::<f32>(self.gradient);
+        let dx = if self.data { call.output::<f32>(0) } else { call.scratch() };
+        let dx = &mut dx[..self.walk.elements()];
+        self.walk.copy(dy, dx, 0.0);
+        let sum = |values: &[f32]| values.iter().map(|&value| f64::from(value)).sum::<f64>();
+        call.output::<f32>(2)[0] = (sum(dy) - sum(dx)) as f32;
+        Ok(())
+    }
+
+    fn scratch(&self) -> usize {
+        if self.data { 0 } else { self.walk.elements().max(1) }
     }
 
     fn reads(&self, input: usize) -> bool {
