@@ -96,7 +96,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
         patience: options.patience,
         file: file.clone(),
         run,
-        save_every: Duration::from_secs(options.save_every.max(1)),
+        save_every: Duration::from_secs_f64(options.save_every),
         saved: Instant::now(),
         said: Instant::now(),
         begun: Instant::now(),

@@ -1,0 +1,156 @@
+//! The command line of `train` and `eval`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use slimnet_engine::optimize::Schedule;
+
+use super::values::seconds;
+use super::{Data, PartName};
+
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// Network to evaluate
+    #[arg(value_name = "NET")]
+    pub network: PathBuf,
+    #[command(flatten)]
+    pub data: Data,
+    /// What the network is measured by [default: ce for labels, mse for other targets]
+    #[arg(long, value_name = "LOSS")]
+    pub loss: Option<LossName>,
+    /// Which samples [default: test if there are some, else validation, else all]
+    #[arg(long, value_name = "PART")]
+    pub part: Option<PartName>,
+}
+
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools)] // switches of the command line
+pub struct Train {
+    /// Network to train
+    #[arg(value_name = "NET")]
+    pub network: PathBuf,
+    /// File to write (may be NET itself)
+    #[arg(long, short, value_name = "OUT")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub data: Data,
+    /// How often every sample is seen
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub epochs: u64,
+    /// Highest rate [default: 0.05 for sgd, 0.001 for adamw]
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<f32>,
+    /// How the rate changes: constant, cosine, linear, step:PARTS:FACTOR or exponential:END
+    #[arg(long, value_name = "SCHEDULE", default_value = "cosine")]
+    pub schedule: Schedule,
+    /// Epochs in which the rate rises from 0
+    #[arg(long, value_name = "EPOCHS", default_value_t = 0.0)]
+    pub warm_up: f64,
+    /// How parameters follow their gradients
+    #[arg(long, value_name = "NAME", default_value = "sgd")]
+    pub optimizer: OptimizerName,
+    /// Momentum of sgd
+    #[arg(long, value_name = "PART", default_value_t = 0.9)]
+    pub momentum: f32,
+    /// Look ahead along the momentum
+    #[arg(long)]
+    pub nesterov: bool,
+    /// Decay of weights of two axes or more
+    #[arg(long, value_name = "PART", default_value_t = 0.0)]
+    pub weight_decay: f32,
+    /// Shorten gradients that are longer than this
+    #[arg(long, value_name = "LENGTH")]
+    pub clip: Option<f32>,
+    /// Write a running mean of the parameters, of which this part stays at each step
+    #[arg(long, value_name = "PART")]
+    pub average: Option<f32>,
+    /// What is minimised [default: ce for labels, mse for other targets]
+    #[arg(long, value_name = "LOSS")]
+    pub loss: Option<LossName>,
+    /// Part of the weight of a label that all classes share
+    #[arg(long, value_name = "PART", default_value_t = 0.0)]
+    pub label_smoothing: f32,
+    /// A network whose outputs are imitated; may be given several times
+    #[arg(long = "teacher", value_name = "NET")]
+    pub teachers: Vec<PathBuf>,
+    /// How much a teacher counts beside the others, one a teacher in the same order [default: all the same]
+    #[arg(long = "teacher-weight", value_name = "WEIGHT")]
+    pub teacher_weights: Vec<f32>,
+    /// Temperature of imitated scores
+    #[arg(long, value_name = "T", default_value_t = 4.0)]
+    pub temperature: f32,
+    /// Weight of the imitation; labels have the rest [default: 0.9; 1 with --loss none]
+    #[arg(long, value_name = "PART")]
+    pub alpha: Option<f32>,
+    /// Parameters that stay as they are: a name, or its beginning and *
+    #[arg(long, value_name = "NAME")]
+    pub freeze: Vec<String>,
+    /// Weights that are trained though they are frozen or no parameters: a name, or its beginning and *
+    #[arg(long, value_name = "NAME")]
+    pub train: Vec<String>,
+    /// Put batch normalization behind convolutions that have a bias and none, so that the network computes what it did
+    #[arg(long)]
+    pub insert_bn: bool,
+    /// Measure the statistics of batch normalization anew at the end, on so many batches
+    #[arg(long, value_name = "BATCHES")]
+    pub reestimate_bn: Option<NonZeroUsize>,
+    /// Write the epoch that was best on the validation samples, not the last
+    #[arg(long)]
+    pub best: bool,
+    /// End when so many epochs in a row were not better on the validation samples than the best (which is written)
+    #[arg(long, value_name = "EPOCHS")]
+    pub patience: Option<u64>,
+    /// Keep the running statistics of batch normalization
+    #[arg(long)]
+    pub freeze_batch_norm: bool,
+    /// Move training images by up to so many pixels in each direction, with a border of zeros
+    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
+    pub augment_crop: usize,
+    /// Mirror training images at random
+    #[arg(long)]
+    pub augment_flip: bool,
+    /// Move training samples along their first spatial axis by up to so many places
+    #[arg(long, value_name = "PLACES", default_value_t = 0)]
+    pub augment_shift: usize,
+    /// Blank a square of so many pixels in training images
+    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
+    pub augment_cutout: usize,
+    /// Train on samples of these classes only, such as 0,1,2
+    #[arg(long, value_name = "CLASSES", value_delimiter = ',')]
+    pub only_classes: Vec<i64>,
+    /// Where the state is saved while it trains [default: OUT.checkpoint]
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Save the state every so many seconds, besides after each epoch
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub save_every: f64,
+    /// Go on from the saved state of the same command
+    #[arg(long)]
+    pub resume: bool,
+    /// Append a line of JSON after every epoch
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+}
+
+/// How parameters follow their gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OptimizerName {
+    /// Stochastic gradient descent
+    Sgd,
+    /// Adam with decoupled weight decay
+    Adamw,
+}
+
+/// What a network is trained on or measured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LossName {
+    /// Cross-entropy with class labels
+    Ce,
+    /// Mean squared error
+    Mse,
+    /// Binary cross-entropy
+    Bce,
+    /// No labels
+    None,
+}
