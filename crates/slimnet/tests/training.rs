@@ -100,7 +100,8 @@ fn batch_normalization_is_put_in_and_measured_anew() {
 fn class_labels_are_targets_of_binary_cross_entropy() {
     let folder = Folder::new();
     folder.succeed(NEW);
-    let report = json(&folder.succeed("train net.onnx --data digits --epochs 15 --rate 0.2 --loss bce -o out.onnx --json"));
+    let report =
+        json(&folder.succeed("train net.onnx --data digits --epochs 15 --rate 0.2 --loss bce -o out.onnx --json"));
     // Nine of ten numbers are 0: this much more than always saying so.
     assert!(report["after"]["accuracy"].as_f64().unwrap() > 96.0, "{report}");
     let classes = json(&folder.succeed("eval out.onnx --data digits --json"));

@@ -264,9 +264,12 @@ impl Evaluator {
         let scores = self.activation != Activation::Sigmoid;
         let half = if scores { 0.0 } else { 0.5 };
         let correct = pairs.clone().filter(|(x, t)| (**x > half) == (**t > 0.5)).count();
-        let entropy = |(&x, &t): (&f64, &f64)| match scores {
-            true => x.max(0.0) - x * t + (-x.abs()).exp().ln_1p(),
-            false => -(t * x.max(1e-300).ln() + (1.0 - t) * (1.0 - x).max(1e-300).ln()),
+        let entropy = |(&x, &t): (&f64, &f64)| {
+            if scores {
+                x.max(0.0) - x * t + (-x.abs()).exp().ln_1p()
+            } else {
+                -(t * x.max(1e-300).ln() + (1.0 - t) * (1.0 - x).max(1e-300).ln())
+            }
         };
         let loss = pairs.map(entropy).sum::<f64>() / values.len() as f64;
         Ok(Score { samples: values.len(), correct: Some(correct), loss })
@@ -309,7 +312,9 @@ fn classes(
         score.correct = score.correct.map(|correct| correct + usize::from(right));
         if activation == Activation::Sigmoid {
             // Back to the scores, whose softmax the loss is of.
-            row.iter_mut().for_each(|p| *p = p.max(1e-300).ln() - (1.0 - *p).max(1e-300).ln());
+            for p in &mut row {
+                *p = p.max(1e-300).ln() - (1.0 - *p).max(1e-300).ln();
+            }
         }
         score.loss += match activation {
             Activation::None | Activation::Sigmoid => {

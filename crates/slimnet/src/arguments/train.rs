@@ -25,7 +25,7 @@ pub struct Eval {
 }
 
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools)] // switches of the command line
+#[allow(clippy::struct_excessive_bools, clippy::struct_field_names)] // switches, named as on the command line
 pub struct Train {
     /// Network to train
     #[arg(value_name = "NET")]

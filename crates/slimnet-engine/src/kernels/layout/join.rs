@@ -13,14 +13,14 @@ const MOST_PIECES: usize = 64;
 
 /// A tensor `[outer, width]` and pieces of it, `[outer, width of the piece]` each.
 #[derive(Debug)]
-struct Pieces {
+struct Division {
     outer: usize,
     width: usize,
     /// Where each piece begins in a row, and its width.
     pieces: Vec<(usize, usize)>,
 }
 
-impl Pieces {
+impl Division {
     /// Of tensors of these shapes that are joined along an axis.
     fn of(axis: i64, whole: &[usize], pieces: &[&[usize]]) -> Option<Self> {
         let rank = whole.len();
@@ -74,7 +74,7 @@ fn parts(op: &Op, node: &NodeType<'_>, inputs: usize, outputs: usize) -> Option<
 struct Join {
     /// Slot of each piece; absent: zeros.
     slots: Vec<Option<usize>>,
-    pieces: Pieces,
+    division: Division,
     /// Bytes of an element.
     bytes: usize,
 }
@@ -90,17 +90,17 @@ struct Cut {
 }
 
 /// Bytes of the elements, which must be of one type.
-fn bytes<'a>(values: impl Iterator<Item = &'a ValueType> + Clone) -> Option<usize> {
-    let first = values.clone().next()?.element_type;
-    values.clone().all(|value| value.element_type == first).then_some(())?;
+fn bytes<'a>(mut values: impl Iterator<Item = &'a ValueType>) -> Option<usize> {
+    let first = values.next()?.element_type;
+    values.all(|value| value.element_type == first).then_some(())?;
     Some(first.bits().filter(|bits| [8, 16, 32, 64, 128].contains(bits))? / 8)
 }
 
-fn cut(pieces: &Pieces, from: usize, wanted: &[Option<ValueType>], bytes: usize) -> Prepared {
+fn cut(division: &Division, from: usize, wanted: &[Option<ValueType>], bytes: usize) -> Prepared {
     let walk = |&(start, width): &(usize, usize)| {
-        Walk::new(start, vec![Axis::step(pieces.outer, pieces.width), Axis::step(width, 1)])
+        Walk::new(start, vec![Axis::step(division.outer, division.width), Axis::step(width, 1)])
     };
-    let wanted = pieces.pieces.iter().zip(wanted).enumerate().filter(|(_, (_, wanted))| wanted.is_some());
+    let wanted = division.pieces.iter().zip(wanted).enumerate().filter(|(_, (_, wanted))| wanted.is_some());
     let outputs = wanted.map(|(slot, (piece, _))| Some((slot, walk(piece)?))).collect::<Option<_>>()?;
     Some(Box::new(Cut { from, outputs, bytes }))
 }
@@ -109,8 +109,8 @@ pub(super) fn prepare(op: &Op, node: &NodeType<'_>) -> Prepared {
     match op {
         Op::Concat(op) => {
             let bytes = bytes(node.inputs.iter().chain(node.outputs).flatten())?;
-            let pieces = Pieces::of(op.axis, &node.output(0)?.shape, &shapes(node.inputs)?)?;
-            Some(Box::new(Join { slots: (0..node.inputs.len()).map(Some).collect(), pieces, bytes }))
+            let division = Division::of(op.axis, &node.output(0)?.shape, &shapes(node.inputs)?)?;
+            Some(Box::new(Join { slots: (0..node.inputs.len()).map(Some).collect(), division, bytes }))
         }
         Op::Split(split) => {
             let bytes = bytes([node.input(0)?].into_iter().chain(node.outputs.iter().flatten()))?;
@@ -122,7 +122,7 @@ pub(super) fn prepare(op: &Op, node: &NodeType<'_>) -> Prepared {
                 return None;
             }
             let parts: Vec<_> = parts.iter().map(Vec::as_slice).collect();
-            cut(&Pieces::of(split.axis, &node.input(0)?.shape, &parts)?, 0, node.outputs, bytes)
+            cut(&Division::of(split.axis, &node.input(0)?.shape, &parts)?, 0, node.outputs, bytes)
         }
         _ => None,
     }
@@ -134,7 +134,7 @@ pub(super) fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prep
         Op::Concat(op) => {
             let slot = gradient.gradient_slot(0);
             let dy = node.input(slot).filter(|dy| dy.is_f32() && inputs.iter().flatten().all(ValueType::is_f32))?;
-            cut(&Pieces::of(op.axis, &dy.shape, &shapes(inputs)?)?, slot, node.outputs, size_of::<f32>())
+            cut(&Division::of(op.axis, &dy.shape, &shapes(inputs)?)?, slot, node.outputs, size_of::<f32>())
         }
         op @ Op::Split(split) => {
             let parts = parts(op, node, gradient.inputs, gradient.outputs)?;
@@ -149,8 +149,8 @@ pub(super) fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prep
             }
             let parts: Vec<_> = parts.iter().map(Vec::as_slice).collect();
             let dx = node.output(0).filter(|dx| dx.is_f32())?;
-            let pieces = Pieces::of(split.axis, &dx.shape, &parts)?;
-            Some(Box::new(Join { slots, pieces, bytes: size_of::<f32>() }))
+            let division = Division::of(split.axis, &dx.shape, &parts)?;
+            Some(Box::new(Join { slots, division, bytes: size_of::<f32>() }))
         }
         _ => None,
     }
@@ -162,7 +162,7 @@ impl Join {
         for (input, slot) in inputs.iter_mut().zip(&self.slots) {
             *input = slot.map(|slot| call.input(slot));
         }
-        let Pieces { width, pieces, .. } = &self.pieces;
+        let Division { width, pieces, .. } = &self.division;
         let y = call.output::<T>(0);
         if y.is_empty() {
             return;

@@ -112,14 +112,11 @@ fn moves(op: &Op, node: &NodeType<'_>, inputs: usize, output: &[usize]) -> Optio
         Op::Compress(op) => {
             let condition = Some(node.input(1)?.constant.clone()?);
             let one = Op::from(Compress { axis: None });
-            match op.axis {
-                Some(axis) => {
-                    each(Some(vec![axis]), &|_, length| places(&one, length, std::slice::from_ref(&condition)))
-                }
-                None => {
-                    let from = node.input(0)?.len();
-                    Some(vec![Moved { distance: 1, from, places: Some(places(&one, from, &[condition])?) }])
-                }
+            if let Some(axis) = op.axis {
+                each(Some(vec![axis]), &|_, length| places(&one, length, std::slice::from_ref(&condition)))
+            } else {
+                let from = node.input(0)?.len();
+                Some(vec![Moved { distance: 1, from, places: Some(places(&one, from, &[condition])?) }])
             }
         }
         Op::Tile(_) => {

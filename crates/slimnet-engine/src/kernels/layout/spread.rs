@@ -188,7 +188,7 @@ fn runs(starts: &[usize], offsets: &[usize]) -> Vec<Run> {
     for (source, target) in pairs {
         match runs.last_mut() {
             Some(last) if last.source + last.length == source && last.target + last.length == target => {
-                last.length += 1
+                last.length += 1;
             }
             _ => runs.push(Run { target, source, length: 1 }),
         }
