@@ -36,7 +36,9 @@ fn weighted(graph: &mut Graph, x: ValueId) -> ValueId {
 }
 
 fn output(mut graph: Graph, outputs: &[ValueId]) -> Graph {
-    outputs.iter().for_each(|&output| graph.add_output(output));
+    for &output in outputs {
+        graph.add_output(output);
+    }
     infer_graph(&mut graph).unwrap();
     graph
 }

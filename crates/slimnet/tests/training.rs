@@ -27,6 +27,10 @@ fn a_network_is_trained_and_evaluated() {
     let evaluated = json(&folder.succeed("eval out.onnx --data digits --json"));
     assert_eq!(evaluated["accuracy"].as_f64(), Some(accuracy));
     assert_eq!(evaluated["part"], "test");
+    let classes = evaluated["classes"].as_array().unwrap();
+    let sum = |key: &str| classes.iter().map(|class| class[key].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((classes.len(), sum("samples"), sum("correct")), (10, 360, evaluated["correct"].as_u64().unwrap()));
+    assert!(folder.succeed("eval out.onnx --data digits --by-class").contains("class 9 "));
     let log = fs::read_to_string(folder.path("log.jsonl")).unwrap();
     assert_eq!(log.lines().count(), 8);
     assert!(json(log.lines().last().unwrap())["validation"]["accuracy"].as_f64().unwrap() > 80.0);

@@ -170,11 +170,17 @@ fn each_decay(decays: &[(usize, f32)], part: usize, length: usize, mut work: imp
 
 /// √Σ g², the same on any number of threads.
 pub fn norm(gradients: &[f32]) -> f64 {
-    let parts: Vec<f64> = gradients
-        .par_chunks(PART)
-        .map(|part| part.chunks(256).map(|chunk| f64::from(chunk.iter().map(|g| g * g).sum::<f32>())).sum())
-        .collect();
-    parts.iter().sum::<f64>().sqrt()
+    squares(gradients).sqrt()
+}
+
+/// Σ g², halves by themselves: which halves depends on the length alone.
+fn squares(values: &[f32]) -> f64 {
+    if values.len() <= PART {
+        return values.chunks(256).map(|chunk| f64::from(chunk.iter().map(|g| g * g).sum::<f32>())).sum();
+    }
+    let (left, right) = values.split_at(values.len() / 2);
+    let (left, right) = rayon::join(|| squares(left), || squares(right));
+    left + right
 }
 
 #[cfg(test)]

@@ -82,6 +82,15 @@ impl Score {
     }
 }
 
+/// How often samples of a class were right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClassScore {
+    /// Samples of the class.
+    pub samples: usize,
+    /// How many of them were right.
+    pub correct: usize,
+}
+
 /// Evaluates a network, again and again with other data of its parameters.
 #[derive(Debug)]
 pub struct Evaluator {
@@ -94,6 +103,7 @@ pub struct Evaluator {
     states: Vec<ValueId>,
     plans: HashMap<usize, Plan>,
     changed: HashMap<ValueId, Tensor>,
+    by_class: Vec<ClassScore>,
 }
 
 impl Evaluator {
@@ -126,7 +136,9 @@ impl Evaluator {
         };
         let states = states.iter().filter_map(|name| graph.find_value(name)).collect();
         let (plans, changed) = (HashMap::new(), HashMap::new());
-        Ok(Self { graph, output, metric, activation: end.activation, class_axis, lengths, states, plans, changed })
+        let activation = end.activation;
+        let by_class = Vec::new();
+        Ok(Self { graph, output, metric, activation, class_axis, lengths, states, plans, changed, by_class })
     }
 
     /// Gives a parameter or statistic other data.
@@ -139,6 +151,11 @@ impl Evaluator {
     /// Memory of the plan for the largest batch so far.
     pub fn memory(&self) -> Option<Memory> {
         self.plans.iter().max_by_key(|(batch, _)| **batch).map(|(_, plan)| plan.memory())
+    }
+
+    /// The last score class by class; empty if classes were not measured.
+    pub fn by_class(&self) -> &[ClassScore] {
+        &self.by_class
     }
 
     /// The plan for a batch of so many samples.
@@ -172,6 +189,7 @@ impl Evaluator {
     ) -> Result<Score, EvaluateError> {
         let mut score = Score { correct: (self.metric != Metric::SquaredError).then_some(0), ..Score::default() };
         let mut loss = 0f64;
+        self.by_class.clear();
         for batch in batches {
             let batch = batch.map_err(EvaluateError::Source)?;
             let output = self.run(&batch, threads)?;
@@ -232,7 +250,7 @@ impl Evaluator {
         Ok(Tensor::from_bytes(element_type, shape, result.into())?)
     }
 
-    fn score(&self, output: &Tensor, batch: &Batch) -> Result<Score, EvaluateError> {
+    fn score(&mut self, output: &Tensor, batch: &Batch) -> Result<Score, EvaluateError> {
         let values = output.to_f64s()?;
         let given = |name: &str| {
             let found = batch.values.iter().find(|(given, _)| given == name);
@@ -244,7 +262,7 @@ impl Evaluator {
         };
         if self.metric == Metric::Classes {
             let labels = given("labels")?.to_i64s()?;
-            return classes(output.shape(), self.class_axis, &values, &labels, self.activation);
+            return classes(output.shape(), self.class_axis, &values, &labels, self.activation, &mut self.by_class);
         }
         let targets = given("targets")?;
         if targets.len() != values.len() {
@@ -283,6 +301,7 @@ fn classes(
     values: &[f64],
     labels: &[i64],
     activation: Activation,
+    by_class: &mut Vec<ClassScore>,
 ) -> Result<Score, EvaluateError> {
     let classes = shape.get(axis).copied().unwrap_or(1);
     let outer: usize = shape.iter().take(axis).product();
@@ -295,6 +314,7 @@ fn classes(
         });
     }
     let mut score = Score { samples: labels.len(), correct: Some(0), loss: 0.0 };
+    by_class.resize(classes, ClassScore::default());
     let mut row = vec![0f64; classes];
     for (position, &label) in labels.iter().enumerate() {
         let start = position / inner * classes * inner + position % inner;
@@ -310,6 +330,8 @@ fn classes(
         let best = row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best });
         let right = best == label && row.iter().all(|value| !value.is_nan());
         score.correct = score.correct.map(|correct| correct + usize::from(right));
+        by_class[label].samples += 1;
+        by_class[label].correct += usize::from(right);
         if activation == Activation::Sigmoid {
             // Back to the scores, whose softmax the loss is of.
             for p in &mut row {

@@ -22,6 +22,9 @@ pub struct Eval {
     /// Which samples [default: test if there are some, else validation, else all]
     #[arg(long, value_name = "PART")]
     pub part: Option<PartName>,
+    /// Show each class by itself, too
+    #[arg(long)]
+    pub by_class: bool,
 }
 
 #[derive(Debug, Args)]

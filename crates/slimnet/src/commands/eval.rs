@@ -13,7 +13,7 @@ use crate::console::Console;
 use crate::failure::{Failure, Outcome, Result};
 use crate::feed::{self, Opened};
 use crate::files;
-use crate::report::eval::EvalReport;
+use crate::report::eval::{ClassReport, EvalReport};
 use crate::report::summary::Summary;
 
 /// Evaluates and reports.
@@ -52,6 +52,12 @@ pub fn run(options: &Eval, global: &Global, console: Console) -> Result<Outcome>
         errors: score.errors(),
         accuracy: score.accuracy(),
         loss: score.loss,
+        classes: evaluator
+            .by_class()
+            .iter()
+            .map(|class| ClassReport { samples: class.samples, correct: class.correct })
+            .collect(),
+        show_classes: options.by_class,
         chance: split.chance_accuracy(),
         latency_milliseconds: latency(&graph, &options.data, &threads),
         threads: threads.count(),

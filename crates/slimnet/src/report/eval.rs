@@ -30,6 +30,12 @@ pub struct EvalReport {
     pub accuracy: Option<f64>,
     /// Mean loss.
     pub loss: f64,
+    /// Class by class, in order; empty where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassReport>,
+    /// Whether a person wants to see the classes.
+    #[serde(skip)]
+    pub show_classes: bool,
     /// Accuracy of always naming the most frequent class, from 0 to 1.
     #[serde(skip)]
     pub chance: Option<f64>,
@@ -42,6 +48,15 @@ pub struct EvalReport {
     /// What it costs.
     #[serde(flatten)]
     pub summary: Summary,
+}
+
+/// How often samples of a class were right.
+#[derive(Debug, Serialize)]
+pub struct ClassReport {
+    /// Samples of the class.
+    pub samples: usize,
+    /// How many of them were right.
+    pub correct: usize,
 }
 
 impl EvalReport {
@@ -61,6 +76,11 @@ impl Report for EvalReport {
             let _ = writeln!(text, "  accuracy  {accuracy:.2} % ({} wrong)", count(errors as u64));
         }
         let _ = writeln!(text, "  loss      {:.4}", self.loss);
+        for (class, ClassReport { samples, correct }) in self.classes.iter().enumerate().filter(|_| self.show_classes) {
+            let accuracy = 100.0 * *correct as f64 / (*samples).max(1) as f64;
+            let (samples, wrong) = (count(*samples as u64), count((samples - correct) as u64));
+            let _ = writeln!(text, "  class {class:<3} {accuracy:.2} % of {samples} ({wrong} wrong)");
+        }
         if let Some(size) = self.summary.file_bytes {
             let _ = writeln!(text, "  file      {}", bytes(size));
         }
