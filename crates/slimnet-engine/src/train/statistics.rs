@@ -194,7 +194,12 @@ pub fn insert_batch_norm(
         let parts = parts.map(|(part, data)| network.add_constant(&format!("{node}/batch_norm/{part}"), data));
         let normalized = network.add_intermediate(&format!("{node}/batch_norm"));
         network.replace_uses(*result, normalized);
+        let old = network.node(*id).input(2);
         network.set_input(*id, 2, None);
+        // It may be that of another layer, too.
+        if let Some(old) = old.filter(|&old| network.value(old).readers().len() == 0) {
+            network.remove_value(old);
+        }
         let inputs = std::iter::once(*result).chain(parts).map(Some).collect();
         let op = Op::BatchNormalization(op.clone());
         network.add_node(&format!("{node}/batch_norm"), op, inputs, vec![Some(normalized)]).map_err(JobError::from)?;
