@@ -38,7 +38,7 @@ def runs():
     # had 107 wrong, SGD at rate 0.02 147; of 60 (80) moving by one pixel 43 (at most), by two 50.
     teacher = "--data mnist --epochs 60 --batch 128 --optimizer adamw --rate 0.001 --augment-crop 1"
     yield run("hinton/teacher", "mlp-dropout", teacher, 0)
-    plain = "--data mnist --epochs 25 --batch 128 --rate 0.05"
+    plain = "--data mnist --epochs 25 --batch 128 --rate 0.02 --clip 5"
     moved = f"{plain} --augment-crop 1"
     taught = {"teachers": ["hinton/teacher"]}
     yield run("hinton/800-alone", "mlp", plain, 0)

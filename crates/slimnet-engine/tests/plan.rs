@@ -75,7 +75,7 @@ fn an_observed_run_computes_the_same_and_tells_every_node() {
         observed.set(input, &x).unwrap();
         run.run(Context::default()).unwrap();
         let mut nodes = Vec::new();
-        observed.run_observed(Context::default(), |node, _| nodes.extend(node)).unwrap();
+        observed.compute_observed(Context::default(), |node, _| nodes.extend(node)).unwrap();
         let output = graph.outputs()[0];
         assert_eq!(run.get::<f32>(output), observed.get::<f32>(output), "{name}");
         assert_eq!(nodes.len(), observed.len(), "{name}: nothing here belongs to no node");

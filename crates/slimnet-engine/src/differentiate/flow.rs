@@ -52,13 +52,16 @@ pub fn flow(op: &Op) -> Flow {
         Op::Conv(_) | Op::ConvTranspose(_) => Flow::Slots(&[0, 1, 2]),
         Op::AveragePool(_) | Op::MaxPool(_) | Op::LpPool(_) => Flow::Slots(&[0]),
         Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_) | Op::GlobalLpPool(_) => Flow::Slots(&[0]),
-        // Running statistics of batch normalisation are no function of the loss.
+        // In training running statistics are not read; in evaluation computed ones are refused by the kernel.
+        Op::BatchNormalization(op) if !op.training_mode => Flow::All,
         Op::BatchNormalization(_) | Op::InstanceNormalization(_) | Op::LayerNormalization(_) => Flow::Slots(&[0, 1, 2]),
         Op::GroupNormalization(_) => Flow::Slots(&[0, 1, 2]),
         Op::RmsNormalization(_) => Flow::Slots(&[0, 1]),
         Op::Lrn(_) | Op::LpNormalization(_) | Op::MeanVarianceNormalization(_) | Op::Dropout(_) => Flow::Slots(&[0]),
         Op::LeakyRelu(_) | Op::Elu(_) | Op::Selu(_) | Op::Celu(_) | Op::HardSigmoid(_) => Flow::Slots(&[0]),
-        Op::ThresholdedRelu(_) | Op::Gelu(_) | Op::Swish(_) | Op::Shrink(_) | Op::Clip(_) => Flow::Slots(&[0]),
+        Op::ThresholdedRelu(_) | Op::Gelu(_) | Op::Swish(_) | Op::Shrink(_) => Flow::Slots(&[0]),
+        // Limits that are computed from parameters are refused by the kernel, not passed over.
+        Op::Clip(_) => Flow::All,
         Op::Where(_) => Flow::Slots(&[1, 2]),
         Op::Cast(_) | Op::CastLike(_) => Flow::Slots(&[0]),
         Op::Softmax(SoftmaxKind::Hardmax, _) => Flow::Zero,

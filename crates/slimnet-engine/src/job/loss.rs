@@ -49,7 +49,11 @@ pub(super) fn binary_cross_entropy(graph: &mut Graph, x: ValueId, targets: Value
 
 /// Inputs of the job that hold what outputs should be; outputs of one shape share one.
 #[derive(Debug, Default)]
-pub(super) struct Targets(Vec<ValueId>);
+pub(super) struct Targets {
+    inputs: Vec<ValueId>,
+    /// Those that hold class labels, and the number of classes.
+    pub(super) labels: Vec<(ValueId, Option<usize>)>,
+}
 
 impl Targets {
     fn input(
@@ -63,7 +67,7 @@ impl Targets {
             let value = graph.value(input);
             value.element_type == Some(element_type) && value.shape == shape
         };
-        if let Some(&input) = self.0.iter().find(same) {
+        if let Some(&input) = self.inputs.iter().find(same) {
             return Ok(input);
         }
         let name = graph.fresh_name(wish);
@@ -71,13 +75,13 @@ impl Targets {
         let value = graph.value_mut(input);
         (value.element_type, value.shape) = (Some(element_type), shape);
         graph.add_input(input)?;
-        self.0.push(input);
+        self.inputs.push(input);
         Ok(input)
     }
 
     /// Whether an input of the job is one of these.
     pub(super) fn contains(&self, input: ValueId) -> bool {
-        self.0.contains(&input)
+        self.inputs.contains(&input)
     }
 }
 
@@ -112,9 +116,10 @@ pub(super) fn on_labels(
                 return Err(wrong(graph, "cross-entropy", "two classes or more (for one probability: bce)", found));
             }
             let x = scores(graph, output, &end)?;
-            places.remove(axis);
+            let classes = places.remove(axis).known();
             let axis = axis as i64;
             let labels = targets.input(graph, "labels", ElementType::I64, Some(places))?;
+            targets.labels.push((labels, classes));
             let log = Op::Softmax(SoftmaxKind::LogSoftmax, Softmax { axis });
             let log = graph.apply("loss/log_probability", log, &[x]);
             let axes = graph.add_constant("loss/axis", Tensor::vector(vec![axis]));

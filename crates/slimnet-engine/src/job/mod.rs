@@ -14,7 +14,7 @@ use slimnet_graph::ops::elementwise::Binary;
 use slimnet_graph::tensor::Tensor;
 
 pub use free_batch::{fixed_batch, free_batch};
-pub use mode::{batch_norm_meaning, evaluation_meaning};
+pub use mode::{batch_norm_meaning, evaluation_meaning, separate_statistics};
 
 /// Why a job cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -197,18 +197,22 @@ pub struct Job {
     pub parameters: Vec<ValueId>,
     /// Running statistics, and their new values.
     pub updates: Vec<(ValueId, ValueId)>,
+    /// Inputs that hold class labels, and the number of classes if it is known.
+    pub labels: Vec<(ValueId, Option<usize>)>,
     /// Names of the outputs that are imitated.
     pub imitated: Vec<String>,
 }
 
 impl Job {
-    /// Puts a job together. A network that was exported for a fixed number of samples is freed of it where that is possible.
+    /// Puts a job together. Running statistics get values of their own first ([`separate_statistics`]; do the same with the
+    /// network, if results shall be written back into it by name). A network that was exported for a fixed number of samples is freed of it where that is possible.
     ///
     /// # Errors
     /// See [`JobError`].
     pub fn build(network: &Graph, options: &JobOptions) -> Result<Self, JobError> {
         options.check()?;
         let mut graph = free_batch(network).unwrap_or_else(|| network.clone());
+        separate_statistics(&mut graph);
         infer_graph(&mut graph)?;
         let parameters = parameters::parameters(&graph, options)?;
         let labelled = outputs(&graph, &options.outputs)?;
@@ -245,7 +249,7 @@ impl Job {
         let total = loss::sum(&mut graph, "loss/sum", &parts).ok_or(JobError::NoLoss)?;
         infer_graph(&mut graph)?;
         let losses = losses.into_iter().map(|(name, loss, _)| (name, loss)).collect();
-        Ok(Self { graph, total, losses, parameters, updates, imitated })
+        Ok(Self { graph, total, losses, parameters, updates, labels: targets.labels, imitated })
     }
 }
 

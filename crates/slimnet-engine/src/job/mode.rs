@@ -1,6 +1,6 @@
 //! What nodes mean in training and in evaluation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use slimnet_graph::Op;
 use slimnet_graph::graph::{Graph, NodeId, ValueId};
@@ -102,4 +102,35 @@ fn evaluate_batch_norm(graph: &mut Graph, id: NodeId) -> Result<(), JobError> {
     graph.remove_node(id);
     graph.add_node(&node.name, node.op, inputs, outputs)?;
     Ok(())
+}
+
+/// Gives running statistics values of their own where the file has them share one with something else: exporters write
+/// tensors of equal contents once, so that scale and variance of a fresh normalisation are one tensor. Normalisations that
+/// share scale and bias too are one that is applied twice, and keep sharing. Returns how many values were added.
+pub fn separate_statistics(graph: &mut Graph) -> usize {
+    let normalizes = |op: &Op| matches!(op, Op::BatchNormalization(_));
+    let ids: std::collections::BTreeSet<_> =
+        graph.nodes().filter(|(_, node)| normalizes(&node.op)).map(|(id, _)| id).collect();
+    let mut owners = HashMap::new();
+    let mut copies = HashMap::new();
+    for &id in &ids {
+        for (slot, part) in [(3, "mean"), (4, "variance")] {
+            let node = graph.node(id);
+            let owner = (node.input(1), node.input(2), slot);
+            let Some((state, data)) =
+                node.input(slot).and_then(|state| Some((state, graph.value(state).data.clone()?)))
+            else {
+                continue;
+            };
+            let other = |reader: slimnet_graph::graph::Use| reader.slot != slot || !ids.contains(&reader.node);
+            let mixed = *owners.entry(state).or_insert(owner) != owner || graph.value(state).readers().any(other);
+            if !mixed {
+                continue;
+            }
+            let name = format!("{}/{part}", graph.value(state).name);
+            let copy = *copies.entry((state, owner)).or_insert_with(|| graph.add_constant(&name, data));
+            graph.set_input(id, slot, Some(copy));
+        }
+    }
+    copies.len()
 }

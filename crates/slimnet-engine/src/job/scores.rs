@@ -1,7 +1,7 @@
 //! What an output is computed from: the scores before a softmax or sigmoid at its end.
 
 use slimnet_graph::Op;
-use slimnet_graph::graph::{Dim, Graph, GraphError, NodeId, ValueId, known_shape};
+use slimnet_graph::graph::{Dim, Graph, GraphError, NodeId, ValueId};
 use slimnet_graph::ops::elementwise::Unary;
 use slimnet_graph::ops::normalization::SoftmaxKind;
 
@@ -92,11 +92,9 @@ fn follow(graph: &Graph, id: NodeId, axis: usize) -> Option<usize> {
 
 /// Whether two pieces of shapes hold as many elements in the same order.
 fn same_count(a: &[Dim], b: &[Dim]) -> bool {
-    if let Some((a, b)) = known_shape(a).zip(known_shape(b)) {
-        return a.iter().product::<usize>() == b.iter().product::<usize>();
-    }
-    let one = Dim::from(1usize);
-    a.iter().filter(|&dim| *dim != one).eq(b.iter().filter(|&dim| *dim != one))
+    let known = |shape: &[Dim]| shape.iter().filter_map(Dim::known).product::<usize>();
+    let named = |dim: &&Dim| dim.known().is_none();
+    known(a) == known(b) && a.iter().filter(named).eq(b.iter().filter(named))
 }
 
 /// The scores that an output is computed from: the input of the softmax or sigmoid at its end, moved as the output is; else

@@ -316,19 +316,25 @@ impl Plan {
     /// # Errors
     /// If a node meets a value that it does not allow. States are then as they were.
     pub fn run(&mut self, context: Context) -> Result<(), RunError> {
-        for index in 0..self.steps.len() {
-            self.step(index, context)?;
-        }
+        self.compute(context)?;
         self.update();
         Ok(())
     }
 
-    /// Runs as [`Self::run`] and tells after each step how long it took: the node of the graph that was planned (`None` for
+    /// Computes everything and leaves states as they are.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn compute(&mut self, context: Context) -> Result<(), RunError> {
+        (0..self.steps.len()).try_for_each(|index| self.step(index, context))
+    }
+
+    /// Computes as [`Self::compute`] and tells after each step how long it took: the node of the graph that was planned (`None` for
     /// copies that belong to no node) and the time. A node may have several steps, one after the other, or none.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn run_observed(
+    pub fn compute_observed(
         &mut self,
         context: Context,
         mut observe: impl FnMut(Option<NodeId>, Duration),
@@ -338,16 +344,11 @@ impl Plan {
             self.step(index, context)?;
             observe(self.steps[index].id, start.elapsed());
         }
-        let start = Instant::now();
-        self.update();
-        if !self.updates.is_empty() {
-            observe(None, start.elapsed());
-        }
         Ok(())
     }
 
-    /// Gives states their new values.
-    fn update(&mut self) {
+    /// Gives states the new values that were computed last.
+    pub fn update(&mut self) {
         for index in 0..self.updates.len() {
             let (state, new) = self.updates[index];
             let (read, write) = self.arena.two::<u8>((new.offset, new.bytes), (state.offset, state.bytes));

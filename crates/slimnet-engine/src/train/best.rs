@@ -28,6 +28,8 @@ impl Best {
     /// Keeps an epoch (counted from 0) if it is the best so far.
     pub fn offer(&mut self, epoch: u64, score: Score, values: Vec<(String, Tensor)>) {
         let merit = score.accuracy().unwrap_or(-score.loss);
+        // What is no number is worse than anything.
+        let merit = if merit.is_nan() { f64::NEG_INFINITY } else { merit };
         if self.found.as_ref().is_none_or(|found| merit > found.merit) {
             self.found = Some(Found { epoch, merit, values });
         }

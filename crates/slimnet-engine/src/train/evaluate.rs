@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use slimnet_graph::graph::{Dim, Graph, ValueId};
 use slimnet_graph::infer::infer_graph;
-use slimnet_graph::tensor::{ElementType, Tensor, TensorError};
+use slimnet_graph::tensor::{Tensor, TensorError};
 
 use super::batch::{Batch, SourceError};
-use crate::job::scores::{Activation, ending};
+use crate::job::scores::{Activation, ending, scores};
 use crate::job::{JobError, evaluation_meaning, fixed_batch, free_batch};
 use crate::kernels::Context;
 use crate::plan::{Memory, Plan, PlanError, PlanOptions, RunError};
@@ -97,7 +97,8 @@ pub struct Evaluator {
     graph: Graph,
     output: ValueId,
     metric: Metric,
-    activation: Activation,
+    /// What losses are taken of.
+    scores: ValueId,
     class_axis: usize,
     lengths: BTreeMap<String, usize>,
     states: Vec<ValueId>,
@@ -123,6 +124,13 @@ impl Evaluator {
         evaluation_meaning(&mut graph)?;
         infer_graph(&mut graph).map_err(JobError::from)?;
         let end = ending(&graph, output);
+        if metric == Metric::Binary && matches!(end.activation, Activation::Softmax | Activation::LogSoftmax) {
+            return Err(EvaluateError::Mismatch {
+                what: format!("what output {:?} ends in", graph.value(output).name),
+                expected: "scores or a sigmoid, for binary cross-entropy".into(),
+                found: "a softmax: its numbers depend on each other".into(),
+            });
+        }
         let class_axis = match end.class_axis() {
             Some(axis) => axis,
             None if metric != Metric::Classes => 1,
@@ -136,9 +144,14 @@ impl Evaluator {
         };
         let states = states.iter().filter_map(|name| graph.find_value(name)).collect();
         let (plans, changed) = (HashMap::new(), HashMap::new());
-        let activation = end.activation;
+        // Losses are taken of scores: probabilities of 0 and 1 have lost them.
+        let scores = match metric {
+            Metric::SquaredError => output,
+            Metric::Classes | Metric::Binary => scores(&mut graph, output, &end).map_err(JobError::from)?,
+        };
+        infer_graph(&mut graph).map_err(JobError::from)?;
         let by_class = Vec::new();
-        Ok(Self { graph, output, metric, activation, class_axis, lengths, states, plans, changed, by_class })
+        Ok(Self { graph, output, scores, metric, class_axis, lengths, states, plans, changed, by_class })
     }
 
     /// Gives a parameter or statistic other data.
@@ -164,7 +177,7 @@ impl Evaluator {
             let options = PlanOptions {
                 lengths: batch_lengths(&self.graph, samples, &self.lengths),
                 states: vec![self.states.clone()],
-                kept: vec![self.output],
+                kept: vec![self.output, self.scores],
                 ..PlanOptions::default()
             };
             self.plans.insert(samples, Plan::new(&self.graph, &options)?);
@@ -192,8 +205,8 @@ impl Evaluator {
         self.by_class.clear();
         for batch in batches {
             let batch = batch.map_err(EvaluateError::Source)?;
-            let output = self.run(&batch, threads)?;
-            let part = self.score(&output, &batch)?;
+            let [output, scores] = self.values(&batch, [self.output, self.scores], threads)?;
+            let part = self.score(&output, &scores, &batch)?;
             score.samples += part.samples;
             score.correct = score.correct.zip(part.correct).map(|(all, part)| all + part);
             loss += part.loss * part.samples as f64;
@@ -210,14 +223,22 @@ impl Evaluator {
     /// # Errors
     /// If the data does not fit the network.
     pub fn run(&mut self, batch: &Batch, threads: &Threads) -> Result<Tensor, EvaluateError> {
+        let [output] = self.values(batch, [self.output], threads)?;
+        Ok(output)
+    }
+
+    /// Values on a batch, cut to its samples.
+    fn values<const N: usize>(
+        &mut self,
+        batch: &Batch,
+        wanted: [ValueId; N],
+        threads: &Threads,
+    ) -> Result<[Tensor; N], EvaluateError> {
         let fixed = fixed_batch(&self.graph);
         let size = fixed.unwrap_or(batch.samples);
         let inputs: Vec<_> =
             self.graph.free_inputs().map(|input| (input, self.graph.value(input).name.clone())).collect();
-        let output = self.output;
-        let mut result = Vec::new();
-        let mut shape = Vec::new();
-        let mut element_type = ElementType::F32;
+        let mut results = [const { Vec::new() }; N];
         let plan = self.plan(size)?;
         for start in (0..batch.samples).step_by(size.max(1)) {
             let count = size.min(batch.samples - start);
@@ -233,25 +254,34 @@ impl Evaluator {
                 plan.set(*input, &part(data, start, count, size)?)?;
             }
             threads.run(|| plan.run(Context::default()))?;
-            let tensor = plan.tensor(output)?;
-            shape = tensor.shape().to_vec();
-            element_type = tensor.element_type();
-            let bytes = tensor.bytes().map(AsRef::as_ref).unwrap_or_default();
-            result.extend_from_slice(&bytes[..bytes.len() / size.max(1) * count]);
+            for (result, value) in results.iter_mut().zip(wanted) {
+                let tensor = plan.tensor(value)?;
+                if tensor.shape().first() != Some(&size) {
+                    let found = format!("{:?}", tensor.shape());
+                    let what = format!("output {:?}", self.graph.value(self.output).name);
+                    return Err(EvaluateError::Mismatch {
+                        what,
+                        expected: format!("one row a sample, [{size}, …]"),
+                        found,
+                    });
+                }
+                let bytes = tensor.bytes().map(AsRef::as_ref).unwrap_or_default();
+                result.extend_from_slice(&bytes[..bytes.len() / size.max(1) * count]);
+            }
         }
-        if shape.first() != Some(&size) {
-            return Err(EvaluateError::Mismatch {
-                what: format!("output {:?}", self.graph.value(output).name),
-                expected: format!("one row a sample, [{size}, …]"),
-                found: format!("{shape:?}"),
-            });
+        let plan = &self.plans[&size];
+        let mut tensors = Vec::with_capacity(N);
+        for (result, value) in results.into_iter().zip(wanted) {
+            let (element_type, shape) = plan.value_type(value);
+            let shape = [&[batch.samples], &shape[1..]].concat();
+            tensors.push(Tensor::from_bytes(element_type, shape, result.into())?);
         }
-        shape[0] = batch.samples;
-        Ok(Tensor::from_bytes(element_type, shape, result.into())?)
+        tensors.try_into().map_err(|_| EvaluateError::Empty)
     }
 
-    fn score(&mut self, output: &Tensor, batch: &Batch) -> Result<Score, EvaluateError> {
-        let values = output.to_f64s()?;
+    /// The score of a batch by the output and the scores that it was computed from.
+    fn score(&mut self, output: &Tensor, scores: &Tensor, batch: &Batch) -> Result<Score, EvaluateError> {
+        let values = scores.to_f64s()?;
         let given = |name: &str| {
             let found = batch.values.iter().find(|(given, _)| given == name);
             found.map(|(_, data)| data).ok_or_else(|| EvaluateError::Mismatch {
@@ -262,7 +292,8 @@ impl Evaluator {
         };
         if self.metric == Metric::Classes {
             let labels = given("labels")?.to_i64s()?;
-            return classes(output.shape(), self.class_axis, &values, &labels, self.activation, &mut self.by_class);
+            let layout = (output.shape(), self.class_axis);
+            return classes(layout, &output.to_f64s()?, &values, &labels, &mut self.by_class);
         }
         let targets = given("targets")?;
         if targets.len() != values.len() {
@@ -279,28 +310,19 @@ impl Evaluator {
             let loss = pairs.map(|(x, t)| (x - t).powi(2)).sum::<f64>() / values.len() as f64;
             return Ok(Score { samples, correct: None, loss });
         }
-        let scores = self.activation != Activation::Sigmoid;
-        let half = if scores { 0.0 } else { 0.5 };
-        let correct = pairs.clone().filter(|(x, t)| (**x > half) == (**t > 0.5)).count();
-        let entropy = |(&x, &t): (&f64, &f64)| {
-            if scores {
-                x.max(0.0) - x * t + (-x.abs()).exp().ln_1p()
-            } else {
-                -(t * x.max(1e-300).ln() + (1.0 - t) * (1.0 - x).max(1e-300).ln())
-            }
-        };
+        let correct = pairs.clone().filter(|(x, t)| (**x > 0.0) == (**t > 0.5)).count();
+        let entropy = |(&x, &t): (&f64, &f64)| x.max(0.0) - x * t + (-x.abs()).exp().ln_1p();
         let loss = pairs.map(entropy).sum::<f64>() / values.len() as f64;
         Ok(Score { samples: values.len(), correct: Some(correct), loss })
     }
 }
 
-/// Cross-entropy and top-1 along the axis of the classes, with a label for each place of the other axes.
+/// Cross-entropy of the scores and top-1 of the output along the axis of the classes, with a label for each place of the other axes.
 fn classes(
-    shape: &[usize],
-    axis: usize,
-    values: &[f64],
+    (shape, axis): (&[usize], usize),
+    output: &[f64],
+    scores: &[f64],
     labels: &[i64],
-    activation: Activation,
     by_class: &mut Vec<ClassScore>,
 ) -> Result<Score, EvaluateError> {
     let classes = shape.get(axis).copied().unwrap_or(1);
@@ -318,7 +340,11 @@ fn classes(
     let mut row = vec![0f64; classes];
     for (position, &label) in labels.iter().enumerate() {
         let start = position / inner * classes * inner + position % inner;
-        row.iter_mut().enumerate().for_each(|(class, value)| *value = values[start + class * inner]);
+        let mut take = |values: &[f64]| {
+            row.iter_mut().enumerate().for_each(|(class, value)| *value = values[start + class * inner]);
+            row.clone()
+        };
+        let (output, row) = (take(output), take(scores));
         let Some(label) = usize::try_from(label).ok().filter(|&label| label < classes) else {
             return Err(EvaluateError::Mismatch {
                 what: format!("label of sample {position}"),
@@ -327,25 +353,14 @@ fn classes(
             });
         };
         // The first of equal largest values, and none if a value is no number.
-        let best = row.iter().enumerate().fold(0, |best, (class, value)| if *value > row[best] { class } else { best });
-        let right = best == label && row.iter().all(|value| !value.is_nan());
+        let largest = |best: usize, (class, value): (usize, &f64)| if *value > output[best] { class } else { best };
+        let best = output.iter().enumerate().fold(0, largest);
+        let right = best == label && output.iter().all(|value| !value.is_nan());
         score.correct = score.correct.map(|correct| correct + usize::from(right));
         by_class[label].samples += 1;
         by_class[label].correct += usize::from(right);
-        if activation == Activation::Sigmoid {
-            // Back to the scores, whose softmax the loss is of.
-            for p in &mut row {
-                *p = p.max(1e-300).ln() - (1.0 - *p).max(1e-300).ln();
-            }
-        }
-        score.loss += match activation {
-            Activation::None | Activation::Sigmoid => {
-                let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                largest + row.iter().map(|value| (value - largest).exp()).sum::<f64>().ln() - row[label]
-            }
-            Activation::Softmax => -row[label].max(1e-300).ln(),
-            Activation::LogSoftmax => -row[label],
-        };
+        let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        score.loss += most + row.iter().map(|value| (value - most).exp()).sum::<f64>().ln() - row[label];
     }
     score.loss /= score.samples.max(1) as f64;
     Ok(score)

@@ -12,7 +12,7 @@ use slimnet_graph::tensor::Tensor;
 
 use super::batch::Source;
 use super::evaluate::{EvaluateError, batch_lengths};
-use crate::job::{JobError, batch_norm_meaning, evaluation_meaning, free_batch};
+use crate::job::{JobError, batch_norm_meaning, evaluation_meaning, free_batch, separate_statistics};
 use crate::kernels::Context;
 use crate::plan::{Plan, PlanOptions};
 use crate::threads::Threads;
@@ -103,6 +103,16 @@ fn measure(
     Ok(sums)
 }
 
+/// The moments of several of as many elements together.
+fn pool(parts: &[Moments]) -> Moments {
+    let channels = parts.first().map_or(0, |part| part.mean.len());
+    let mean_of = |value: &dyn Fn(&Moments) -> f64| parts.iter().map(value).sum::<f64>() / parts.len() as f64;
+    let mean: Vec<_> = (0..channels).map(|channel| mean_of(&|part| part.mean[channel])).collect();
+    let square = |channel: usize| mean_of(&|part| part.variance[channel] + part.mean[channel].powi(2));
+    let variance = (0..channels).map(|channel| (square(channel) - mean[channel].powi(2)).max(0.0)).collect();
+    Moments { mean, variance }
+}
+
 fn vector(values: impl Iterator<Item = f64>) -> Tensor {
     Tensor::vector(values.map(|value| value as f32).collect())
 }
@@ -119,6 +129,7 @@ pub fn reestimate_batch_norm(
     options: &Measurement,
     threads: &Threads,
 ) -> Result<usize, EvaluateError> {
+    separate_statistics(network);
     let mut graph = free_batch(network).unwrap_or_else(|| network.clone());
     evaluation_meaning(&mut graph)?;
     infer_graph(&mut graph).map_err(JobError::from)?;
@@ -139,7 +150,13 @@ pub fn reestimate_batch_norm(
     batch_norm_meaning(&mut graph)?;
     infer_graph(&mut graph).map_err(JobError::from)?;
     let moments = measure(&graph, &values, source, options, threads)?;
-    for ([mean, variance], moments) in states.iter().zip(moments) {
+    // Where a normalisation is applied several times, each use counts alike.
+    let mut pooled: BTreeMap<&[String; 2], Vec<Moments>> = BTreeMap::new();
+    for (names, moments) in states.iter().zip(moments) {
+        pooled.entry(names).or_default().push(moments);
+    }
+    for ([mean, variance], uses) in pooled {
+        let moments = pool(&uses);
         for (name, values) in [(mean, moments.mean), (variance, moments.variance)] {
             if let Some(id) = network.find_value(name) {
                 network.set_data(id, vector(values.into_iter()));
@@ -161,7 +178,8 @@ pub fn insert_batch_norm(
     options: &Measurement,
     threads: &Threads,
 ) -> Result<usize, EvaluateError> {
-    let normalizes = |op: &Op| matches!(op, Op::BatchNormalization(_) | Op::InstanceNormalization(_));
+    let normalizes =
+        |op: &Op| matches!(op, Op::BatchNormalization(_) | Op::InstanceNormalization(_) | Op::GroupNormalization(_));
     let mut places = Vec::new();
     for (id, node) in network.nodes() {
         let (Op::Conv(_) | Op::ConvTranspose(_)) = node.op else { continue };

@@ -56,6 +56,26 @@ pub enum TrainError {
         /// The value.
         value: String,
     },
+    /// A label that is no class.
+    #[error("the label of sample {sample} of a batch is {found}; expected 0 to {}", classes.map_or("the number of classes less 1".into(), |classes| (classes - 1).to_string()))]
+    Label {
+        /// The place in the batch.
+        sample: usize,
+        /// The label.
+        found: i64,
+        /// Number of classes, if it is known.
+        classes: Option<usize>,
+    },
+    /// A setting outside its range.
+    #[error("{setting} is {found}; expected {expected}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// Its range.
+        expected: &'static str,
+        /// What it is.
+        found: f64,
+    },
     /// A saved state of another network or other options.
     #[error("the saved state does not fit: {0}")]
     Restore(String),
@@ -106,10 +126,40 @@ impl Default for TrainOptions {
     }
 }
 
+impl TrainOptions {
+    /// Refuses settings that mean nothing.
+    fn check(&self) -> Result<(), TrainError> {
+        let rule = match self.rule {
+            Rule::Sgd { momentum, .. } => ("the momentum", momentum, (0.0..1.0).contains(&momentum), "0 to below 1"),
+            Rule::AdamW { .. } => ("the rate", self.rate, true, ""),
+        };
+        let least = |value: f32| value >= 0.0 && value.is_finite();
+        let (clip, average) = (self.clip.unwrap_or(1.0), self.average.unwrap_or(0.0));
+        let warm_up = self.warm_up >= 0.0 && self.warm_up.is_finite();
+        let settings = [
+            ("the rate", self.rate, least(self.rate), "0 or more"),
+            ("the weight decay", self.weight_decay, least(self.weight_decay), "0 or more"),
+            ("the longest gradient (clip)", clip, clip > 0.0, "a number above 0"),
+            ("the part that stays of the mean (average)", average, (0.0..1.0).contains(&average), "0 to below 1"),
+            ("the warm-up", self.warm_up as f32, warm_up, "0 or more epochs"),
+            rule,
+        ];
+        match settings.into_iter().find(|(_, _, allowed, _)| !allowed) {
+            Some((setting, found, _, expected)) => {
+                Err(TrainError::Setting { setting, expected, found: f64::from(found) })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// Groups of the plan's states and results.
 const PARAMETERS: usize = 0;
 const STATISTICS: usize = 1;
 const GRADIENTS: usize = 0;
+
+/// Name of the losses of an epoch in a state.
+const EPOCH_LOSS: &str = "epoch/loss";
 
 /// A network in training.
 #[derive(Debug)]
@@ -122,6 +172,10 @@ pub struct Trainer {
     parameters: Vec<(String, ValueId)>,
     statistics: Vec<(String, ValueId)>,
     unreached: Vec<String>,
+    /// Inputs that hold class labels, and how many classes there are.
+    labels: Vec<(ValueId, Option<usize>)>,
+    /// Sum and number of the losses of the epoch so far.
+    epoch_loss: (f64, u64),
     optimizer: Optimizer,
     average: Option<Vec<f32>>,
     options: TrainOptions,
@@ -143,6 +197,7 @@ impl Trainer {
     /// # Errors
     /// If the network cannot be differentiated or run.
     pub fn new(job: &Job, batches: usize, options: TrainOptions) -> Result<Self, TrainError> {
+        options.check()?;
         let mut graph = job.graph.clone();
         let gradients = differentiate(&mut graph, job.total, &job.parameters)?;
         let pairs = || job.parameters.iter().zip(&gradients);
@@ -182,6 +237,8 @@ impl Trainer {
             parameters,
             statistics,
             unreached,
+            labels: job.labels.clone(),
+            epoch_loss: (0.0, 0),
             optimizer,
             average,
             options,
@@ -201,7 +258,7 @@ impl Trainer {
 
     /// Steps in all.
     pub fn steps(&self) -> u64 {
-        self.options.epochs * self.batches as u64
+        self.options.epochs.saturating_mul(self.batches as u64)
     }
 
     /// Memory of a step, without the optimiser's state.
@@ -240,13 +297,13 @@ impl Trainer {
     pub fn step(&mut self, batch: &Batch, threads: &Threads) -> Result<f32, TrainError> {
         self.set_inputs(batch)?;
         let context = self.context();
-        threads.run(|| self.plan.run(context))?;
+        threads.run(|| self.plan.compute(context))?;
         let loss = self.check_loss(context)?;
         threads.run(|| self.move_parameters());
         Ok(loss)
     }
 
-    /// Trains as [`Self::step`] and tells how long each node of [`Self::graph`] took, as [`Plan::run_observed`] does.
+    /// Trains as [`Self::step`] and tells how long each node of [`Self::graph`] took, as [`Plan::compute_observed`] does.
     /// Returns how long the optimiser took.
     ///
     /// # Errors
@@ -259,7 +316,7 @@ impl Trainer {
     ) -> Result<Duration, TrainError> {
         self.set_inputs(batch)?;
         let context = self.context();
-        threads.run(|| self.plan.run_observed(context, observe))?;
+        threads.run(|| self.plan.compute_observed(context, observe))?;
         self.check_loss(context)?;
         let start = Instant::now();
         threads.run(|| self.move_parameters());
@@ -276,6 +333,14 @@ impl Trainer {
                 let found = batch.values.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
                 return Err(TrainError::Missing { input: name.clone(), found });
             };
+            if let Some((_, classes)) = self.labels.iter().find(|(labels, _)| labels == id) {
+                let allowed = |label: i64| label >= 0 && classes.is_none_or(|classes| label < classes as i64);
+                if let Some((sample, &found)) =
+                    data.values::<i64>()?.iter().enumerate().find(|(_, label)| !allowed(**label))
+                {
+                    return Err(TrainError::Label { sample, found, classes: *classes });
+                }
+            }
             self.plan.set(*id, data)?;
         }
         Ok(())
@@ -292,8 +357,9 @@ impl Trainer {
         Ok(loss)
     }
 
-    /// Lets the parameters follow their gradients.
+    /// Lets the statistics follow the batch and the parameters their gradients.
     fn move_parameters(&mut self) {
+        self.plan.update();
         let rate = self.rate();
         let Self { plan, optimizer, average, options, .. } = self;
         let (parameters, gradients) = plan.state_and_result(PARAMETERS, GRADIENTS);
@@ -341,6 +407,8 @@ impl Trainer {
             vector("statistics".into(), self.plan.state(STATISTICS)),
         ];
         tensors.extend(self.average.iter().map(|average| vector("average".into(), average)));
+        let (sum, count) = self.epoch_loss;
+        tensors.push((EPOCH_LOSS.into(), Tensor::vector(vec![sum, count as f64])));
         let vectors = self.optimizer.state().iter().enumerate();
         tensors.extend(vectors.map(|(index, values)| vector(format!("optimizer/{index}"), values)));
         State { step: self.step_number(), tensors }
@@ -372,7 +440,18 @@ impl Trainer {
         self.plan.state_mut(PARAMETERS).copy_from_slice(&parameters);
         self.plan.state_mut(STATISTICS).copy_from_slice(&statistics);
         self.average = average;
+        let epoch_loss = state.tensors.iter().find(|(name, _)| name == EPOCH_LOSS);
+        self.epoch_loss = match epoch_loss.map(|(_, tensor)| tensor.to_f64s()).transpose()?.as_deref() {
+            Some(&[sum, count]) => (sum, count as u64),
+            _ => (0.0, 0),
+        };
         Ok(())
+    }
+
+    /// Mean loss of the epoch so far.
+    fn epoch_mean(&self) -> f64 {
+        let (sum, count) = self.epoch_loss;
+        sum / count.max(1) as f64
     }
 
     /// Trains from where the trainer is to the end, or until the observer ends it. Returns whether the end was reached.
@@ -388,22 +467,23 @@ impl Trainer {
         let batches = self.batches as u64;
         while self.step_number() < self.steps() {
             let epoch = self.step_number() / batches;
-            let (mut sum, mut count) = (0f64, 0u64);
             for batch in source.epoch(epoch, (self.step_number() % batches) as usize) {
                 let batch = batch.map_err(TrainError::Source)?;
-                sum += f64::from(self.step(&batch, threads)?);
-                count += 1;
+                let loss = f64::from(self.step(&batch, threads)?);
+                self.epoch_loss = (self.epoch_loss.0 + loss, self.epoch_loss.1 + 1);
                 if self.step_number().is_multiple_of(batches) {
                     break;
                 }
-                if observer.after_step(self, sum / count as f64)? == Control::Stop {
+                if observer.after_step(self, self.epoch_mean())? == Control::Stop {
                     return Ok(false);
                 }
             }
             if !self.step_number().is_multiple_of(batches) {
                 return Err(TrainError::Source("an epoch ended early".into()).into());
             }
-            if observer.after_epoch(self, epoch, sum / count as f64)? == Control::Stop {
+            let mean = self.epoch_mean();
+            self.epoch_loss = (0.0, 0);
+            if observer.after_epoch(self, epoch, mean)? == Control::Stop {
                 return Ok(false);
             }
         }

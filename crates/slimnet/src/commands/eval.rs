@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use slimnet_engine::job::fixed_batch;
 use slimnet_engine::kernels::Context;
 use slimnet_engine::train::evaluate::batch_lengths;
 use slimnet_engine::train::{EvaluateError, Evaluator, Metric};
@@ -127,6 +128,9 @@ pub fn failure(options: &Data, error: &EvaluateError) -> Failure {
 /// Median time of one sample in milliseconds, if the network can be run on one.
 fn latency(graph: &Graph, options: &Data, threads: &Threads) -> Option<f64> {
     const RUNS: usize = 30;
+    if fixed_batch(graph).is_some_and(|fixed| fixed != 1) {
+        return None;
+    }
     let given = options.dims.iter().cloned().collect();
     let plan_options = PlanOptions { lengths: batch_lengths(graph, 1, &given), ..PlanOptions::default() };
     let mut plan = Plan::new(graph, &plan_options).ok()?;

@@ -196,7 +196,7 @@ pub(super) fn prepare_gradient(op: &Op, gradient: &Gradient, node: &NodeType<'_>
         let same = node.input(0)?.is_f32() && node.input(gradient.gradient_slot(0))?.is_f32();
         return same.then(|| Box::new(Same(gradient.gradient_slot(0))) as Box<dyn Kernel>);
     }
-    if !is_function(op) || !node.all_f32() {
+    if !is_function(op) || !node.all_f32() || node.outputs.iter().skip(1).any(Option::is_some) {
         return None;
     }
     node.input(gradient.gradient_slot(0))?;

@@ -297,6 +297,11 @@ pub(super) fn prepare_gradient(op: &BatchNormalization, gradient: &Gradient, nod
     let statistics = if op.training_mode { [gradient.output_slot(3), gradient.output_slot(4)] } else { [3, 4] };
     let slot = gradient.gradient_slot(0);
     node.input(slot)?;
+    // Gradients of statistics, and of the new ones, have no use in training.
+    let others = (1..gradient.outputs).any(|output| node.input(gradient.gradient_slot(output)).is_some());
+    if others || node.outputs.iter().skip(3).any(Option::is_some) {
+        return None;
+    }
     if op.training_mode && (gradient.outputs < 5 || statistics.iter().any(|&slot| node.input(slot).is_none())) {
         return None;
     }

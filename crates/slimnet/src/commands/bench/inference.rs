@@ -70,7 +70,7 @@ impl Workload for Run {
     }
 
     fn run_observed(&mut self, observe: Observe<'_>) -> Result<Option<Duration>> {
-        self.plan.run_observed(Context::default(), observe).map_err(|error| self.failure(&error))?;
+        self.plan.compute_observed(Context::default(), observe).map_err(|error| self.failure(&error))?;
         Ok(None)
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use slimnet_engine::job::Job;
+use slimnet_engine::job::{Job, separate_statistics};
 use slimnet_engine::train::checkpoint::{self, CheckpointError};
 use slimnet_engine::train::statistics::{insert_batch_norm, reestimate_batch_norm};
 use slimnet_engine::train::{Best, Evaluator, Metric, Source, Trainer};
@@ -42,6 +42,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
     let teachers = teachers(options)?;
     let threads = eval::threads(global)?;
     let source = opened.training(options.data.batch, global.seed, augmentation(options))?;
+    separate_statistics(&mut network);
     let run = identity(options, global, &network, &opened)?;
     let folded = looks_folded(&network) && !options.insert_bn;
     if folded && options.rate.is_none() {
@@ -63,7 +64,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
         console.note(&format!("batch normalization put behind {count} convolutions"));
     }
     let job = Job::build(&network, &job_options(options, metric, teachers)).map_err(|error| cannot(&error))?;
-    if job.imitated.len() > 1 {
+    if job.imitated.len() > 1 || (!job.imitated.is_empty() && network.outputs().len() > 1) {
         console.note(&format!("imitated outputs: {}", job.imitated.join(", ")));
     }
     let settings = train_options(options, global, folded);

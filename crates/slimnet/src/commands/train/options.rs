@@ -122,7 +122,7 @@ pub(super) fn identity(options: &Train, global: &Global, network: &Graph, opened
         }
     }
     for (_, node) in network.nodes() {
-        mix(&format!("{} {:?}", node.name, node.op));
+        mix(&format!("{} {:?} {:?} {:?}", node.name, node.op, node.inputs(), node.outputs()));
     }
     for teacher in &options.teachers {
         read(teacher)?.chunks(4096).for_each(|chunk| mix(&format!("{chunk:?}")));

@@ -71,7 +71,7 @@ impl Watcher<'_> {
     /// Whether there has been no better epoch for as long as was asked for, after so many epochs.
     pub fn patience_is_over(&self, epochs: u64) -> bool {
         match (&self.best, self.patience) {
-            (Some(best), Some(patience)) => best.epoch().is_some_and(|best| epochs > best + patience),
+            (Some(best), Some(patience)) => best.epoch().is_some_and(|best| epochs.saturating_sub(best) > patience),
             _ => false,
         }
     }

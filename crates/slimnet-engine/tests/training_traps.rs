@@ -1,4 +1,4 @@
-//! Findings of a review of training: each test fails until what it shows is mended.
+//! What is easily done wrong in training without a word: each of these was.
 
 use std::collections::BTreeMap;
 
