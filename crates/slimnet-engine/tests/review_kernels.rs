@@ -4,6 +4,7 @@
 //! kernel refuses too), never panics, and has the same bits on one, two and three threads; its gradient agrees with the
 //! derivative of the reference evaluator along random directions. `REVIEW_CASES` multiplies the number of cases, and
 //! `REVIEW_SEED` changes the seed; with `REVIEW_KNOWN` forms are tried of which it is known that they fail.
+#![allow(clippy::unnecessary_wraps)] // inputs are optional
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
@@ -253,7 +254,7 @@ fn check_forward(case: &Case) -> Result<bool, String> {
     let types: Option<Vec<_>> = inferred
         .iter()
         .map(|output| {
-            let shape = output.shape.as_ref()?.iter().map(|dim| dim.known());
+            let shape = output.shape.as_ref()?.iter().map(Dim::known);
             Some(Some(ValueType::new(output.element_type?, shape.collect::<Option<_>>()?)))
         })
         .collect();
@@ -457,7 +458,9 @@ fn spatial(random: &mut Random, rank: usize) -> Vec<usize> {
     let most = [1, 65, 17, 7, 4][rank];
     let mut lengths: Vec<_> = (0..rank).map(|_| random.length(most)).collect();
     if random.chance(3) {
-        lengths.iter_mut().for_each(|length| *length = 1 + *length % 8);
+        for length in &mut lengths {
+            *length = 1 + *length % 8;
+        }
     }
     lengths
 }
