@@ -22,7 +22,7 @@ RUNS = [
     ("conv2", "--channels 1 --resolution 8 --width 0.25", "--epochs 3 --insert-bn --reestimate-bn 10"),
     ("mlp-dropout", "--channels 1 --resolution 8 --width 0.1", "--epochs 4 --average 0.9"),
     ("transformer-encoder", "--channels 1 --resolution 8", "--epochs 6 --optimizer adamw --rate 0.003"),
-    ("ds-cnn", "--channels 1 --classes 10 --width 0.5", "--epochs 2 --best"),
+    ("ds-cnn", "--channels 1 --classes 10 --width 0.5", "--epochs 8 --best --batch 32"),
 ]
 SHAPES = {"ds-cnn": (49, 10)}
 

@@ -8,7 +8,7 @@ use slimnet_data::{
 };
 use slimnet_engine::train::{Batch, Source as Batches, SourceError};
 use slimnet_graph::graph::{Graph, ValueId};
-use slimnet_graph::tensor::Tensor;
+use slimnet_graph::tensor::{ElementType, Tensor};
 
 use crate::arguments::Data;
 use crate::failure::{Failure, Result};
@@ -19,7 +19,7 @@ pub struct Opened {
     pub splits: Splits,
     pub preprocessing: Preprocessing,
     inputs: Vec<Input>,
-    /// Shape of a sample's targets, if they are made of class labels.
+    /// Shape of a sample's targets, as the output has it.
     targets: Option<Vec<usize>>,
 }
 
@@ -30,6 +30,8 @@ struct Input {
     array: String,
     /// Shape of a sample.
     shape: Vec<usize>,
+    /// What the network takes: `float32`, or integers such as numbers of words.
+    element_type: ElementType,
 }
 
 fn cannot(options: &Data, error: &dyn std::error::Error) -> Failure {
@@ -112,7 +114,8 @@ fn assign(options: &Data, graph: &Graph, split: &Split, preprocessing: &Preproce
             Failure::because(&format!("cannot use the data {:?}", options.data), &why)
                 .advise("--layout, --resize and --crop change the shape of samples")
         })?;
-        inputs.push(Input { name: value.name.clone(), array: array.to_owned(), shape });
+        let element_type = value.element_type.unwrap_or(ElementType::F32);
+        inputs.push(Input { name: value.name.clone(), array: array.to_owned(), shape, element_type });
     }
     Ok(inputs)
 }
@@ -160,6 +163,26 @@ impl Opened {
         let loader = Loader::new(split.clone(), options)
             .map_err(|error| Failure::new(&format!("cannot use the data {:?}", self.splits.name), &error))?;
         Ok(Feed { loader, inputs: self.inputs.clone(), targets: self.targets.clone() })
+    }
+
+    /// Gives targets that are numbers the output's shape, if they are as many.
+    pub fn shape_targets(&mut self, graph: &Graph, output: ValueId) -> Result<()> {
+        let Target::Array(array) = self.splits.train.dataset().target() else { return Ok(()) };
+        let shape = graph.value(output).shape.as_deref().unwrap_or_default();
+        let sample: Option<Vec<usize>> = shape.iter().skip(1).map(slimnet_graph::Dim::known).collect();
+        let shapes = array.sample_shapes();
+        let (Some(sample), [found]) = (sample, shapes.as_slice()) else { return Ok(()) };
+        if sample.iter().product::<usize>() != found.iter().product::<usize>() {
+            let why = format!(
+                "targets {:?} have the shape {found:?} a sample, the output {:?} has {sample:?}",
+                array.name(),
+                graph.value(output).name
+            );
+            return Err(Failure::because("data and network do not fit", &why)
+                .advise("class labels must be integers, one a sample; targets as many numbers as the output has"));
+        }
+        self.targets = Some(sample);
+        Ok(())
     }
 
     /// Turns class labels into targets of the output's shape: 0 or 1 for a single number, else 1 for the class and 0 for
@@ -210,9 +233,16 @@ impl Feed {
         for input in &self.inputs {
             let array = samples.inputs().iter().find(|array| array.name == input.array).ok_or("an array is missing")?;
             let shape = [&[count], input.shape.as_slice()].concat();
-            values.push((input.name.clone(), Tensor::from_values(shape, array.values.clone())?));
+            let tensor = if input.element_type == ElementType::F32 {
+                Tensor::from_values(shape, array.values.clone())?
+            } else {
+                Tensor::from_f64s(input.element_type, shape, array.values.iter().map(|&x| f64::from(x)).collect())?
+            };
+            values.push((input.name.clone(), tensor));
         }
         if let (Some(labels), Some(sample)) = (samples.labels(), &self.targets) {
+            // For whoever counts right ones by the largest score, too.
+            values.push(("labels".into(), Tensor::vector(labels.to_vec())));
             let classes: usize = sample.iter().product();
             let first = usize::from(classes == 1);
             let of = |&label: &i64| (first..first + classes).map(move |class| f32::from(label as usize == class));
@@ -222,7 +252,11 @@ impl Feed {
             values.push(("labels".into(), Tensor::vector(labels.to_vec())));
         }
         if let Some(target) = samples.target() {
-            values.push(("targets".into(), Tensor::from_values(target.shape.clone(), target.values.clone())?));
+            let shape = self
+                .targets
+                .as_ref()
+                .map_or_else(|| target.shape.clone(), |sample| [&[count], sample.as_slice()].concat());
+            values.push(("targets".into(), Tensor::from_values(shape, target.values.clone())?));
         }
         Ok(Batch { values, samples: count })
     }

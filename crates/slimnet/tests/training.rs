@@ -103,15 +103,37 @@ fn batch_normalization_is_put_in_and_measured_anew() {
 }
 
 #[test]
+fn files_that_are_read_are_not_written_over() {
+    let folder = Folder::new();
+    folder.succeed(NEW);
+    fs::copy(folder.path("net.onnx"), folder.path("teacher.onnx")).unwrap();
+    fs::write(folder.path("out.onnx.checkpoint"), "precious").unwrap();
+    for wrong in [
+        "-o out.onnx --checkpoint out.onnx",
+        "-o other.onnx --checkpoint net.onnx",
+        "-o teacher.onnx",
+        "-o other.onnx --log teacher.onnx",
+        "-o other.onnx --log nowhere/log.jsonl",
+        "-o out.onnx",
+    ] {
+        let output = folder.run(&format!("train net.onnx --data digits --epochs 1 --teacher teacher.onnx {wrong}"));
+        assert!(!output.status.success(), "{wrong}");
+    }
+    assert_eq!(fs::read(folder.path("net.onnx")).unwrap(), fs::read(folder.path("teacher.onnx")).unwrap());
+    assert_eq!(fs::read_to_string(folder.path("out.onnx.checkpoint")).unwrap(), "precious");
+    assert!(!folder.path("out.onnx").exists() && !folder.path("other.onnx").exists());
+}
+
+#[test]
 fn class_labels_are_targets_of_binary_cross_entropy() {
     let folder = Folder::new();
     folder.succeed(NEW);
     let report =
         json(&folder.succeed("train net.onnx --data digits --epochs 15 --rate 0.2 --loss bce -o out.onnx --json"));
-    // Nine of ten numbers are 0: this much more than always saying so.
-    assert!(report["after"]["accuracy"].as_f64().unwrap() > 96.0, "{report}");
+    // Counted by the largest score, as with other losses.
+    assert!(report["after"]["accuracy"].as_f64().unwrap() > 80.0 && report["after"]["samples"] == 360, "{report}");
     let classes = json(&folder.succeed("eval out.onnx --data digits --json"));
-    assert!(classes["accuracy"].as_f64().unwrap() > 80.0, "{classes}");
+    assert_eq!(classes["accuracy"], report["after"]["accuracy"]);
 }
 
 #[test]
@@ -211,7 +233,9 @@ fn the_latency_of_one_sample_is_of_one() {
     let input = graph.free_inputs().next().unwrap();
     graph.value_mut(input).shape.as_mut().unwrap()[0] = Dim::from(64usize);
     let values: Vec<_> = graph.values().filter(|(_, value)| value.producer().is_some()).map(|(id, _)| id).collect();
-    values.into_iter().for_each(|id| graph.value_mut(id).shape = None);
+    for id in values {
+        graph.value_mut(id).shape = None;
+    }
     slimnet_graph::infer::infer_graph(&mut graph).unwrap();
     onnx::write_file(&graph, &folder.path("fixed.onnx")).unwrap();
     let latency = |net: &str| {

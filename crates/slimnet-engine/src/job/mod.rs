@@ -263,7 +263,11 @@ fn outputs(graph: &Graph, names: &[String]) -> Result<Vec<ValueId>, JobError> {
         ([], _) => Err(wrong("say which of them labels are for".to_owned())),
         (names, _) => names
             .iter()
-            .map(|name| {
+            .enumerate()
+            .map(|(place, name)| {
+                if names[..place].contains(name) {
+                    return Err(wrong(format!("{name:?} is named twice")));
+                }
                 let output = outputs.iter().copied().find(|&id| graph.value(id).name == *name);
                 output.ok_or_else(|| wrong(format!("there is none named {name:?}")))
             })

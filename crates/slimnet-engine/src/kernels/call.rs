@@ -28,6 +28,9 @@ impl Context {
     }
 }
 
+/// Most outputs of a node: as many as a number has bits that remember which were taken.
+pub const MOST_OUTPUTS: usize = 64;
+
 /// A piece of memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Region {
@@ -109,7 +112,7 @@ impl<'a> Call<'a> {
         scratch: Region,
         context: Context,
     ) -> Self {
-        assert!(outputs.len() <= 64, "more than 64 outputs");
+        assert!(outputs.len() <= MOST_OUTPUTS, "more than {MOST_OUTPUTS} outputs");
         Self { inputs, outputs, scratch, context, taken: 0, memory: PhantomData }
     }
 

@@ -153,6 +153,10 @@ pub type Prepared = Option<Box<dyn Kernel>>;
 /// # Errors
 /// [`KernelError::Unsupported`] if there is none.
 pub fn prepare(node: &NodeType<'_>) -> Result<Box<dyn Kernel>, KernelError> {
+    if node.outputs.len() > call::MOST_OUTPUTS {
+        let (found, most) = (node.outputs.len(), call::MOST_OUTPUTS);
+        return Err(KernelError::Unsupported(format!("{found} outputs (of a gradient: inputs) are more than {most}")));
+    }
     if let Op::Gradient(gradient) = node.op {
         return prepare_gradient(gradient, node).ok_or_else(|| {
             KernelError::Unsupported(format!("{} has no gradient in this form or element type", gradient.of.op_type()))

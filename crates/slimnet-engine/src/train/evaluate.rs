@@ -151,7 +151,7 @@ impl Evaluator {
         };
         infer_graph(&mut graph).map_err(JobError::from)?;
         let by_class = Vec::new();
-        Ok(Self { graph, output, scores, metric, class_axis, lengths, states, plans, changed, by_class })
+        Ok(Self { graph, output, metric, scores, class_axis, lengths, states, plans, changed, by_class })
     }
 
     /// Gives a parameter or statistic other data.

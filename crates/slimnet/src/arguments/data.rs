@@ -8,7 +8,7 @@ use super::values::{batch, name_and_length, name_and_text};
 
 /// Where data comes from and how it is prepared. Preprocessing that is not given here is what the network's metadata says,
 /// else what is usual for the data.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Data")]
 #[allow(clippy::struct_field_names)] // named as on the command line
 pub struct Data {

@@ -27,7 +27,7 @@ pub struct Eval {
     pub by_class: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[allow(clippy::struct_excessive_bools, clippy::struct_field_names)] // switches, named as on the command line
 pub struct Train {
     /// Network to train

@@ -91,16 +91,22 @@ pub fn metric(loss: Option<LossName>, opened: &mut Opened, graph: &Graph, output
             Err(Failure::usage("--loss mse needs numbers as targets; the data has class labels (ce, bce)"))
         }
         Some(LossName::Ce) => Ok(Metric::Classes),
-        Some(LossName::Mse) => Ok(Metric::SquaredError),
+        Some(LossName::Bce) if classes => {
+            opened.labels_as_targets(graph, output)?;
+            // Right is what has the largest score; a single score says yes or no.
+            let several = graph.value(output).shape.iter().flatten().skip(1).any(|dim| dim.known() != Some(1));
+            Ok(if several { Metric::Classes } else { Metric::Binary })
+        }
         Some(LossName::Bce) => {
-            if classes {
-                opened.labels_as_targets(graph, output)?;
-            }
+            opened.shape_targets(graph, output)?;
             Ok(Metric::Binary)
         }
         Some(LossName::None) => Err(Failure::usage("--loss none: nothing would be measured")),
         None if classes => Ok(Metric::Classes),
-        None => Ok(Metric::SquaredError),
+        Some(LossName::Mse) | None => {
+            opened.shape_targets(graph, output)?;
+            Ok(Metric::SquaredError)
+        }
     }
 }
 

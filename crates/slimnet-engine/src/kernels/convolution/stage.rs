@@ -8,7 +8,7 @@ use super::passes::{Pass, Staging};
 #[inline(always)]
 fn inside(staging: &Staging, axis: usize, phase: usize) -> (usize, usize) {
     let (step, staged) = (staging.steps[axis] as isize, staging.staged[axis] as isize);
-    let ceiling = |place: isize| (place.max(0) + step - 1) / step;
+    let ceiling = |place: isize| place.max(0).saturating_add(step - 1) / step;
     let missing = staging.fronts[axis] - phase as isize;
     let first = ceiling(missing).min(staged);
     let end = ceiling(staging.lengths[axis] as isize + missing).min(staged).max(first);

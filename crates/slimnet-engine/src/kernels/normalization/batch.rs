@@ -182,7 +182,9 @@ impl Sizes {
         let count = self.count() as f64;
         for ((mean, variance), near) in mean.iter_mut().zip(&mut variance).zip(near) {
             let away = *mean / count;
-            *variance = (*variance / count - away * away).max(0.0);
+            let squares = *variance / count - away * away;
+            // Rounding may take it below 0; what is no number stays none.
+            *variance = if squares < 0.0 { 0.0 } else { squares };
             *mean = f64::from(near) + away;
         }
         [mean, variance]
@@ -206,7 +208,7 @@ struct Training(Sizes);
 
 pub(super) fn prepare(op: &BatchNormalization, node: &NodeType<'_>) -> Prepared {
     let sizes = Sizes::of(op, &node.input(0)?.shape)?;
-    if sizes.count() == 0 {
+    if sizes.count() == 0 || node.output(0).is_none() {
         return None;
     }
     Some(if op.training_mode { Box::new(Training(sizes)) } else { Box::new(Inference(sizes)) })

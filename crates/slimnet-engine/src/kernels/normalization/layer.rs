@@ -69,8 +69,10 @@ impl Sizes {
         let count = x.len() as f64;
         let near = if self.centred { (sums_of_two(x, x, |x, _| (x, 0.0))[0] / count) as f32 } else { 0.0 };
         let [away, squares] = sums_of_two(x, x, |x, _| (x - near, (x - near) * (x - near))).map(|sum| sum / count);
+        // Rounding may take it below 0; what is no number stays none.
+        let above = |variance: f64| if variance < 0.0 { 0.0 } else { variance };
         let (mean, variance) =
-            if self.centred { (f64::from(near) + away, (squares - away * away).max(0.0)) } else { (0.0, squares) };
+            if self.centred { (f64::from(near) + away, above(squares - away * away)) } else { (0.0, squares) };
         (mean as f32, (1.0 / (variance + f64::from(self.epsilon)).sqrt()) as f32)
     }
 

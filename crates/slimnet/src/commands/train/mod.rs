@@ -25,13 +25,22 @@ use watch::{INTERRUPTED, Watcher, score};
 
 /// Trains and reports.
 pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome> {
+    let mut options = options.clone();
     files::check_output(&options.output)?;
+    let file = options.checkpoint.clone().unwrap_or_else(|| beside(&options.output));
+    check_files(&options, &file)?;
     let mut network = files::read(&options.network)?;
     let cannot = |error: &dyn std::error::Error| Failure::new("cannot train", error).about(&options.network);
     let mut opened = feed::open(&options.data, &network)?;
     if !options.only_classes.is_empty() {
         opened.only_classes(&options.only_classes)?;
     }
+    let samples = opened.splits.train.len();
+    if options.data.batch > samples && samples > 0 {
+        console.note(&format!("there are {samples} samples to train on: that many are computed at once (--batch)"));
+        options.data.batch = samples;
+    }
+    let options = &options;
     let output = eval::output(&options.data, &network)?;
     let metric = match options.loss {
         Some(LossName::None) if opened.has_classes() => Some(Metric::Classes),
@@ -87,7 +96,6 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
         (Some(metric), Some(feed)) => Some((evaluator(&network, metric, &names)?, feed)),
         _ => None,
     };
-    let file = options.checkpoint.clone().unwrap_or_else(|| beside(&options.output));
     let mut watcher = Watcher {
         console,
         progress: Progress::new(global),
@@ -149,7 +157,9 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
     let after = measure(&network, "test", reported.as_ref())?;
     let validation = measure(&network, "validation", held_out.as_ref())?;
     record(&mut network, &opened);
-    let written = files::write(&network, &options.output)?;
+    let written = files::write(&network, &options.output).map_err(|failure| {
+        failure.advise(&format!("the state is in {}; with --resume the result is written at once", file.display()))
+    })?;
     // What is left of it would only be in the way.
     let _ = std::fs::remove_file(&file);
     console.result(&TrainReport {
@@ -185,6 +195,44 @@ fn check_classes(network: &Graph, output: ValueId, metric: Option<Metric>, opene
     }
 }
 
+/// Refuses to write over what is read, or over what is no state of training.
+fn check_files(options: &Train, state: &Path) -> Result<()> {
+    let same = |a: &Path, b: &Path| {
+        let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        whole(a) == whole(b)
+    };
+    let data = Path::new(&options.data.data);
+    let read = || options.teachers.iter().map(PathBuf::as_path).chain([data]);
+    let mut written = vec![("--checkpoint", state)];
+    written.extend(options.log.as_deref().map(|log| ("--log", log)));
+    for (option, file) in &written {
+        let taken = read().chain([options.network.as_path(), options.output.as_path()]).find(|other| same(file, other));
+        if let Some(taken) = taken {
+            let why = format!("{option} would write over {}, which is read or written otherwise", taken.display());
+            return Err(Failure::usage(&why));
+        }
+    }
+    if let Some(taken) = read().find(|other| same(&options.output, other)) {
+        return Err(Failure::usage(&format!("--output would write over {}, which is read", taken.display())));
+    }
+    if let [(_, state), (_, log)] = written.as_slice()
+        && same(state, log)
+    {
+        return Err(Failure::usage("--log and --checkpoint are one file"));
+    }
+    if let Some(folder) = options.log.as_deref().and_then(Path::parent).filter(|folder| *folder != Path::new(""))
+        && !folder.is_dir()
+    {
+        return Err(Failure::usage(&format!("--log: there is no folder {}", folder.display())));
+    }
+    if state.exists() && !checkpoint::is_checkpoint(state) && !options.resume {
+        return Err(Failure::because("cannot save the state of training to", "there is another file of this name")
+            .about(state)
+            .advise("say --checkpoint FILE, or move it away"));
+    }
+    Ok(())
+}
+
 /// The file of the state beside an output.
 fn beside(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
@@ -196,6 +244,12 @@ fn beside(output: &Path) -> PathBuf {
 fn resume(options: &Train, watcher: &mut Watcher<'_>, trainer: &mut Trainer) -> Result<()> {
     let file = watcher.file.clone();
     if !options.resume {
+        if file.exists() {
+            watcher.console.note(&format!(
+                "training begins at the beginning; the state in {} is given up (--resume goes on from it)",
+                file.display()
+            ));
+        }
         return Ok(());
     }
     if !file.exists() {
@@ -205,6 +259,9 @@ fn resume(options: &Train, watcher: &mut Watcher<'_>, trainer: &mut Trainer) -> 
     let state = checkpoint::read(&file, &watcher.run).map_err(|error| {
         let failure = Failure::new("cannot go on from", &error).about(&file);
         match error {
+            CheckpointError::Read(_) | CheckpointError::Other | CheckpointError::Damaged => {
+                failure.advise("begin without --resume")
+            }
             CheckpointError::OtherRun => {
                 failure.advise("give the same options, network and data, or begin without --resume")
             }

@@ -39,6 +39,7 @@ pub(super) fn teachers(options: &Train) -> Result<Vec<Teacher>> {
 pub(super) fn job_options(options: &Train, metric: Option<Metric>, teachers: Vec<Teacher>) -> JobOptions {
     let loss = match (options.loss, metric) {
         (Some(LossName::None), _) | (_, None) => Loss::None,
+        (Some(LossName::Bce), _) => Loss::BinaryCrossEntropy,
         (_, Some(Metric::Classes)) => Loss::CrossEntropy { label_smoothing: options.label_smoothing },
         (_, Some(Metric::SquaredError)) => Loss::MeanSquaredError,
         (_, Some(Metric::Binary)) => Loss::BinaryCrossEntropy,

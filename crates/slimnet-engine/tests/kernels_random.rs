@@ -2,8 +2,8 @@
 //!
 //! Of each case: the kernel takes what inference takes, gives what the reference evaluator gives (what it refuses, the
 //! kernel refuses too), never panics, and has the same bits on one, two and three threads; its gradient agrees with the
-//! derivative of the reference evaluator along random directions. `REVIEW_CASES` multiplies the number of cases, and
-//! `REVIEW_SEED` changes the seed; with `REVIEW_KNOWN` forms are tried of which it is known that they fail.
+//! derivative of the reference evaluator along random directions. `RANDOM_CASES` multiplies the number of cases, and
+//! `RANDOM_SEED` changes the seed; with `RANDOM_KNOWN` forms are tried of which it is known that they fail.
 #![allow(clippy::unnecessary_wraps)] // inputs are optional
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +36,7 @@ use slimnet_graph::zoo::random::Stream;
 
 /// Whether forms are tried, too, of which it is known that they fail.
 fn with_known() -> bool {
-    std::env::var_os("REVIEW_KNOWN").is_some()
+    std::env::var_os("RANDOM_KNOWN").is_some()
 }
 
 /// Random choices, one after the other.
@@ -47,7 +47,7 @@ struct Random {
 
 impl Random {
     fn new(family: &str, case: u64) -> Self {
-        let seed = std::env::var("REVIEW_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        let seed = std::env::var("RANDOM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
         Self { stream: Stream::new(Stream::named(seed, family).bits(0), case), next: 0 }
     }
 
@@ -405,7 +405,7 @@ fn check_gradient(case: &Case, random: &mut Random) -> Result<bool, String> {
 
 /// How many cases; fewer where no optimiser has been at work.
 fn cases(count: u64) -> u64 {
-    let factor: u64 = std::env::var("REVIEW_CASES").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1);
+    let factor: u64 = std::env::var("RANDOM_CASES").ok().and_then(|factor| factor.parse().ok()).unwrap_or(1);
     count * factor / if cfg!(debug_assertions) { 10 } else { 1 }
 }
 
@@ -685,10 +685,10 @@ fn movements() {
                             }
                         })
                         .collect();
-                if random.chance(3) {
-                    target.splice(0..0, [random.range(1, 3)]);
-                } else if random.chance(3) {
-                    target.remove(0);
+                match random.range(0, 3) {
+                    0 => drop(target.splice(0..0, [random.range(1, 3)])),
+                    1 => drop(target.remove(0)),
+                    _ => {}
                 }
                 case(Expand {}.into(), vec![x, integers(&target)], &constant)
             }
