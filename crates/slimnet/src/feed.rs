@@ -135,6 +135,18 @@ fn fitting(graph: &Graph, input: ValueId, sample: &[usize]) -> Option<Vec<usize>
 }
 
 impl Opened {
+    /// Adds to the lengths that were given those of axes that the network only names and the data has.
+    pub fn add_lengths(&self, graph: &Graph, given: &mut Vec<(String, usize)>) {
+        for (input, fed) in graph.free_inputs().zip(&self.inputs) {
+            let named = graph.value(input).shape.iter().flatten().skip(1).zip(&fed.shape);
+            for (dim, &length) in named {
+                if let Some(name) = dim.as_name().filter(|name| !given.iter().any(|(known, _)| known == name)) {
+                    given.push((name.to_owned(), length));
+                }
+            }
+        }
+    }
+
     /// Samples in order, unchanged.
     pub fn evaluation(&self, split: &Split, batch: usize) -> Result<Feed> {
         self.feed(split, LoaderOptions::evaluation(batch, self.preprocessing.clone()))

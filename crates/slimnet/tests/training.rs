@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use common::Folder;
 use serde_json::Value;
-use slimnet_graph::graph::Dim;
-use slimnet_graph::onnx;
+use slimnet_graph::graph::{Dim, Graph, Value as GraphValue};
+use slimnet_graph::ops::index::Gather;
+use slimnet_graph::ops::reduction::{Reduce, ReduceKind};
+use slimnet_graph::tensor::{ElementType, Tensor};
 use slimnet_graph::zoo::random::Stream;
+use slimnet_graph::{Op, onnx};
 
 const NEW: &str = "new resnet8 --channels 1 --resolution 8 --width 0.5 -o net.onnx --quiet";
 
@@ -100,6 +103,56 @@ fn batch_normalization_is_put_in_and_measured_anew() {
         !output.status.success() && failure.contains("no convolution with a bias lacks normalization"),
         "{failure}"
     );
+}
+
+/// Sequences of numbers of words, of a length that the network only names; one target a sample, for an output of one number.
+#[test]
+fn numbers_of_words_and_lengths_come_from_the_data() {
+    let folder = Folder::new();
+    let mut graph = Graph::new("words");
+    let x = graph.add_value(GraphValue::new("words")).unwrap();
+    (graph.value_mut(x).element_type, graph.value_mut(x).shape) =
+        (Some(ElementType::I64), Some(vec![Dim::named("N"), Dim::named("L")]));
+    graph.add_input(x).unwrap();
+    let table = Tensor::from_values(vec![5, 1], vec![0.1f32, 0.2, -0.1, 0.0, 0.3]).unwrap();
+    let table = graph.add_constant("table", table);
+    let found = graph.apply("found", Gather { axis: 0 }, &[table, x]);
+    let axes = graph.add_constant("axes", Tensor::vector(vec![1i64]));
+    let mean = Reduce { keepdims: false, noop_with_empty_axes: false };
+    let mean = graph.apply("mean", Op::Reduce(ReduceKind::Mean, mean), &[found, axes]);
+    graph.add_output(mean);
+    slimnet_graph::infer::infer_graph(&mut graph).unwrap();
+    onnx::write_file(&graph, &folder.path("net.onnx")).unwrap();
+    // The mean of the words' own numbers.
+    let words: Vec<i64> = (0..60 * 7).map(|place| Stream::new(2, place).below(0, 5) as i64).collect();
+    let target: Vec<f32> = words.chunks(7).map(|words| words.iter().sum::<i64>() as f32 / 7.0).collect();
+    let mut data = Graph::new("data");
+    for (name, tensor) in
+        [("words", Tensor::from_values(vec![60, 7], words).unwrap()), ("targets", Tensor::vector(target))]
+    {
+        data.add_value(GraphValue::with_data(name, tensor)).unwrap();
+    }
+    write_safetensors(&data, &folder.path("data.safetensors"));
+    let train = "train net.onnx --data data.safetensors --epochs 60 --batch 20 --rate 0.5 -o out.onnx --json";
+    let report = json(&folder.succeed(train));
+    assert!(report["validation"]["loss"].as_f64().unwrap() < 0.02, "{report}");
+    folder.succeed("eval out.onnx --data data.safetensors");
+}
+
+/// Writes the data of a graph's values.
+fn write_safetensors(data: &Graph, file: &std::path::Path) {
+    let (mut header, mut bytes) = (serde_json::Map::new(), Vec::new());
+    for (_, value) in data.values() {
+        let tensor = value.data.as_ref().unwrap();
+        let start = bytes.len();
+        bytes.extend_from_slice(tensor.bytes().unwrap());
+        let dtype = if tensor.element_type() == ElementType::I64 { "I64" } else { "F32" };
+        let entry = serde_json::json!({"dtype": dtype, "shape": tensor.shape(), "data_offsets": [start, bytes.len()]});
+        header.insert(value.name.clone(), entry);
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let length = (header.len() as u64).to_le_bytes();
+    fs::write(file, [&length[..], &header, &bytes].concat()).unwrap();
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub fn run(options: &Eval, global: &Global, console: Console) -> Result<Outcome>
         return Err(Failure::usage(&format!("the data {:?} has no {part} samples", options.data.data)));
     };
     let threads = threads(global)?;
-    let lengths = options.data.dims.iter().cloned().collect();
+    let mut data = options.data.clone();
+    opened.add_lengths(&graph, &mut data.dims);
+    let lengths = data.dims.iter().cloned().collect();
     let feed = opened.evaluation(split, options.data.batch)?;
     let mut evaluator =
         Evaluator::new(graph.clone(), output, metric, lengths, &[]).map_err(|error| failure(&options.data, &error))?;
@@ -60,7 +62,7 @@ pub fn run(options: &Eval, global: &Global, console: Console) -> Result<Outcome>
             .collect(),
         show_classes: options.by_class,
         chance: split.chance_accuracy(),
-        latency_milliseconds: latency(&graph, &options.data, &threads),
+        latency_milliseconds: latency(&graph, &data, &threads),
         threads: threads.count(),
         memory_bytes: evaluator.memory().map(slimnet_engine::plan::Memory::total),
         summary: Summary::of(&graph, Some(file_bytes))?,

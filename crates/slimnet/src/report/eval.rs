@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Report;
-use super::number::{bytes, count, short};
+use super::number::{bytes, count, milliseconds, short};
 use super::summary::Summary;
 
 /// How good a network is, and what it costs.
@@ -88,7 +88,7 @@ impl Report for EvalReport {
         let _ = writeln!(text, "  costs     {} parameters, {} MACs", count(parameters), short(macs));
         if let Some(latency) = self.latency_milliseconds {
             let threads = if self.threads == 1 { "1 thread".into() } else { format!("{} threads", self.threads) };
-            let _ = writeln!(text, "  latency   {latency:.3} ms a sample alone (own engine, {threads})");
+            let _ = writeln!(text, "  latency   {} a sample alone (own engine, {threads})", milliseconds(latency));
         }
         if let Some(memory) = self.memory_bytes {
             let _ = writeln!(text, "  memory    {} for a batch", bytes(memory as u64));

@@ -40,6 +40,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
         console.note(&format!("there are {samples} samples to train on: that many are computed at once (--batch)"));
         options.data.batch = samples;
     }
+    opened.add_lengths(&network, &mut options.data.dims);
     let options = &options;
     let output = eval::output(&options.data, &network)?;
     let metric = match options.loss {
