@@ -35,7 +35,7 @@ def runs():
     for seed in range(3):
         yield run(f"resnet8/{seed}", "resnet8", cifar, seed)
     # Hinton, Vinyals and Dean 2015, section 3. The teacher's settings were chosen on the validation samples: of 8 epochs AdamW
-    # had 107 wrong, SGD at rate 0.02 147; of 60 (80) moving by one pixel 43 (at most), by two 50.
+    # had 107 wrong, SGD at rate 0.02 147; moving by one pixel for 60 epochs 43, by two for 80 epochs 50.
     teacher = "--data mnist --epochs 60 --batch 128 --optimizer adamw --rate 0.001 --augment-crop 1"
     yield run("hinton/teacher", "mlp-dropout", teacher, 0)
     plain = "--data mnist --epochs 25 --batch 128 --rate 0.02 --clip 5"
