@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
+use slimnet_engine::kernels::arrangement::Layout;
 use slimnet_engine::kernels::call::Region;
 use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, prepare};
 use slimnet_engine::threads::Threads;
@@ -24,7 +25,7 @@ impl Bench {
         let value = |shape: &Vec<usize>| ValueType::new(ElementType::F32, shape.clone());
         let types: Vec<_> = inputs.iter().map(|shape| Some(value(shape))).collect();
         let results: Vec<_> = outputs.iter().map(|shape| shape.as_ref().map(value)).collect();
-        let kernel = prepare(&NodeType { op, inputs: &types, outputs: &results }).unwrap();
+        let kernel = prepare(&NodeType { op, inputs: &types, outputs: &results, layout: Layout::Plain }).unwrap();
         let filled = |value: &ValueType| (0..value.len()).map(|index| (index % 17) as f32 - 8.0).collect();
         Self {
             scratch: vec![0.0; kernel.scratch()],

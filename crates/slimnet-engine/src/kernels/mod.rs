@@ -9,6 +9,7 @@
 //! ([`slimnet_graph::ops::Gradient`]). What no family knows is computed by the reference evaluator (`reference`), which
 //! is slow but knows every operator; gradients have no such refuge.
 
+pub mod arrangement;
 mod broadcast;
 pub mod call;
 mod convolution;
@@ -33,6 +34,7 @@ use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::tensor::{ElementType, Tensor};
 
+use arrangement::{Arrangement, Layout};
 pub use call::{Call, Context};
 pub use vector::instruction_set;
 
@@ -83,6 +85,10 @@ pub struct NodeType<'a> {
     pub inputs: &'a [Option<ValueType>],
     /// Types of its outputs; `None` where one is absent.
     pub outputs: &'a [Option<ValueType>],
+    /// Where the channels of its tensors lie. If they are last, the shapes in `inputs` and `outputs` are
+    /// `[N, spatial…, C]` for all tensors that follow the layout ([`arrangement::follows_layout`]); attributes mean what
+    /// they mean in ONNX.
+    pub layout: Layout,
 }
 
 impl<'a> NodeType<'a> {
@@ -113,6 +119,23 @@ pub enum KernelError {
     Value(String),
 }
 
+/// A step element by element that a kernel may do before it stores a result ([`Kernel::absorb`]).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Epilogue {
+    /// `y = x + input[slot]`, an input of the shape and layout of the output that is added to the kernel's inputs.
+    Add {
+        /// The slot of the further input.
+        slot: usize,
+    },
+    /// `y = min(max(x, low), high)`; what is not a number stays so.
+    Clamp {
+        /// The lower limit.
+        low: f32,
+        /// The upper limit, perhaps infinite.
+        high: f32,
+    },
+}
+
 /// What computes a node.
 pub trait Kernel: Send + Sync + fmt::Debug {
     /// Computes the outputs.
@@ -135,6 +158,12 @@ pub trait Kernel: Send + Sync + fmt::Debug {
     /// Only for kernels that read element `i` of that input before writing element `i` of the output, and never after
     /// ([`Call::map`], [`Call::zip`] and their kin care for it).
     fn in_place(&self, _input: usize, _output: usize) -> bool {
+        false
+    }
+
+    /// Takes an elementwise step that follows into the kernel, which then computes both. Steps are offered in their order,
+    /// and at most once after this returned false. Only for kernels of one output.
+    fn absorb(&mut self, _step: &Epilogue) -> bool {
         false
     }
 
@@ -180,6 +209,19 @@ struct Family {
     forward: fn(&NodeType<'_>) -> Prepared,
     /// Prepares the gradient of one.
     gradient: fn(&Gradient, &NodeType<'_>) -> Prepared,
+    /// What the family can do with an operator of its own, or the gradient of one, on tensors with channels last.
+    arrangement: fn(&NodeType<'_>) -> Arrangement,
+}
+
+/// For families that take all tensors as ONNX has them.
+fn plain(_: &NodeType<'_>) -> Arrangement {
+    Arrangement::Plain
+}
+
+/// What can be done with a node (described in its plain layout) whose tensors have their channels last.
+pub fn arrangement(node: &NodeType<'_>) -> Arrangement {
+    let found = FAMILIES.iter().map(|family| (family.arrangement)(node)).find(|found| *found != Arrangement::Plain);
+    found.unwrap_or(Arrangement::Plain)
 }
 
 /// All families; the first that knows a node has it.

@@ -5,8 +5,9 @@ use slimnet_graph::evaluate::evaluate_op;
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::tensor::{ElementType, Tensor};
 
+use super::arrangement::{Arrangement, Layout, channels_last, follows_layout};
 use super::call::Region;
-use super::{Call, Context, KernelError, NodeType, ValueType, prepare};
+use super::{Call, Context, KernelError, NodeType, ValueType, arrangement, prepare};
 
 /// Bytes at the alignment of the arena.
 fn buffer(bytes: usize) -> Vec<u64> {
@@ -28,6 +29,71 @@ pub fn run(
     constant: impl Fn(usize) -> bool,
     context: Context,
 ) -> Result<Vec<Option<Tensor>>, KernelError> {
+    run_laid_out(op, inputs, outputs, constant, context, Layout::Plain)
+}
+
+/// Runs as [`run`], on tensors that have the second axis last where the operator has a kernel for that; `None` where not.
+///
+/// # Errors
+/// As [`run`].
+///
+/// # Panics
+/// As [`run`].
+pub fn run_channels_last(
+    op: &Op,
+    inputs: &[Option<Tensor>],
+    outputs: &[Option<ValueType>],
+    constant: impl Fn(usize) -> bool,
+    context: Context,
+) -> Option<Result<Vec<Option<Tensor>>, KernelError>> {
+    let types: Vec<_> = inputs
+        .iter()
+        .map(|input| Some(ValueType::new(input.as_ref()?.element_type(), input.as_ref()?.shape().to_vec())))
+        .collect();
+    let node = NodeType { op, inputs: &types, outputs, layout: Layout::Plain };
+    if arrangement(&node) != Arrangement::ChannelsLast {
+        return None;
+    }
+    let moved = |tensor: &Tensor, slot| {
+        let rank = tensor.shape().len() as i64;
+        let moves = follows_layout(op, tensor.shape().len(), slot);
+        if moves { transpose(tensor, std::iter::once(0).chain(2..rank).chain([1])) } else { tensor.clone() }
+    };
+    let inputs: Vec<_> = inputs.iter().enumerate().map(|(slot, input)| Some(moved(input.as_ref()?, slot))).collect();
+    let outputs: Vec<_> = outputs
+        .iter()
+        .enumerate()
+        .map(|(slot, output)| {
+            let output = output.as_ref()?;
+            let moves = follows_layout(op, output.shape.len(), slot);
+            let shape = if moves { channels_last(&output.shape) } else { output.shape.clone() };
+            Some(ValueType::new(output.element_type, shape))
+        })
+        .collect();
+    let back = |slot: usize, tensor: Tensor| {
+        let rank = tensor.shape().len() as i64;
+        let moves = follows_layout(op, tensor.shape().len(), slot);
+        if moves { transpose(&tensor, [0, rank - 1].into_iter().chain(1..rank - 1)) } else { tensor }
+    };
+    Some(
+        run_laid_out(op, &inputs, &outputs, constant, context, Layout::ChannelsLast)
+            .map(|found| found.into_iter().enumerate().map(|(slot, tensor)| Some(back(slot, tensor?))).collect()),
+    )
+}
+
+fn transpose(tensor: &Tensor, perm: impl IntoIterator<Item = i64>) -> Tensor {
+    let op = Op::Transpose(slimnet_graph::ops::layout::Transpose { perm: Some(perm.into_iter().collect()) });
+    reference(&op, &[Some(tensor.clone())], 1).remove(0)
+}
+
+fn run_laid_out(
+    op: &Op,
+    inputs: &[Option<Tensor>],
+    outputs: &[Option<ValueType>],
+    constant: impl Fn(usize) -> bool,
+    context: Context,
+    layout: Layout,
+) -> Result<Vec<Option<Tensor>>, KernelError> {
     let types: Vec<_> = inputs
         .iter()
         .enumerate()
@@ -39,7 +105,7 @@ pub fn run(
             })
         })
         .collect();
-    let kernel = prepare(&NodeType { op, inputs: &types, outputs })?;
+    let kernel = prepare(&NodeType { op, inputs: &types, outputs, layout })?;
     let mut memory: Vec<Option<Vec<u64>>> = inputs
         .iter()
         .enumerate()
@@ -117,7 +183,8 @@ pub fn difference(found: &Tensor, expected: &Tensor) -> f64 {
         .fold(0.0, |most, value| if value.is_nan() { f64::INFINITY } else { f64::max(most, value) })
 }
 
-/// Runs a node by its kernel and by the reference evaluator, and returns the largest difference over the outputs.
+/// Runs a node by its kernel, in each layout that it has kernels for, and by the reference evaluator, and returns the
+/// largest difference over the outputs.
 ///
 /// # Errors
 /// If there is no kernel.
@@ -133,12 +200,16 @@ pub fn compare_forward(
     let expected = reference(op, inputs, outputs);
     let types: Vec<_> =
         expected.iter().map(|tensor| Some(ValueType::new(tensor.element_type(), tensor.shape().to_vec()))).collect();
-    let found = run(op, inputs, &types, constant, Context::default())?;
-    Ok(found
-        .iter()
-        .zip(&expected)
-        .map(|(found, expected)| difference(found.as_ref().expect("wanted"), expected))
-        .fold(0.0, f64::max))
+    let most = |found: Vec<Option<Tensor>>| {
+        let differences = found.iter().zip(&expected);
+        let differences = differences.map(|(found, expected)| difference(found.as_ref().expect("wanted"), expected));
+        differences.fold(0.0, f64::max)
+    };
+    let plain = run(op, inputs, &types, &constant, Context::default()).map(most)?;
+    match run_channels_last(op, inputs, &types, constant, Context::default()) {
+        Some(found) => Ok(found.map(most)?.max(plain)),
+        None => Ok(plain),
+    }
 }
 
 /// The reference evaluator's outputs.
@@ -151,7 +222,7 @@ pub fn reference(op: &Op, inputs: &[Option<Tensor>], outputs: usize) -> Vec<Tens
 }
 
 /// Compares the gradients of the inputs `wanted` of a node, as its gradient kernel computes them in `float32`, with central
-/// differences of the reference evaluator in `float64`, and returns the largest difference. Gradients of the outputs are
+/// differences of the reference evaluator in `float64`, in each layout, and returns the largest difference. Gradients of the outputs are
 /// drawn at random; only outputs of `float32` have one.
 ///
 /// Inputs must be away from kinks (0 of Relu, ties of `MaxPool`) by more than 1e-4.
@@ -195,7 +266,9 @@ pub fn compare_gradient(
             Some(ValueType::new(input.element_type(), input.shape().to_vec()))
         })
         .collect();
-    let found = run(&gradient, &all, &types, |slot| slot < inputs.len() && constant(slot), Context::default())?;
+    let known = |slot| slot < inputs.len() && constant(slot);
+    let mut found = vec![run(&gradient, &all, &types, known, Context::default())?];
+    found.extend(run_channels_last(&gradient, &all, &types, known, Context::default()).transpose()?);
 
     // The same inputs in double precision, and the scalar whose gradient is asked for.
     let double = |tensor: &Tensor| match tensor.element_type() {
@@ -236,8 +309,10 @@ pub fn compare_gradient(
             };
             *expected = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
         }
-        let found = found[slot].as_ref().expect("wanted");
-        most = most.max(difference(found, &single(input.shape(), &expected)));
+        for found in &found {
+            let found = found[slot].as_ref().expect("wanted");
+            most = most.max(difference(found, &single(input.shape(), &expected)));
+        }
     }
     Ok(most)
 }

@@ -8,10 +8,10 @@ use slimnet_graph::evaluate::{Resampling, resampling};
 use slimnet_graph::ops::Gradient;
 
 use super::vector::vectorized;
-use super::{Call, Family, Kernel, KernelError, NodeType, Prepared, ValueType};
+use super::{Call, Family, Kernel, KernelError, NodeType, Prepared, ValueType, plain};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient };
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
 
 /// Sums along one axis of `[outer, before, inner]`, which becomes `[outer, after, inner]`.
 #[derive(Debug)]

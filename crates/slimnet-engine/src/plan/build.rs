@@ -14,6 +14,7 @@ use super::arena::{ALIGNMENT, Arena};
 use super::memory::{Lifetime, lower_bound, place};
 use super::shapes::Fixed;
 use super::{Memory, Place, Plan, PlanError, PlanOptions, Slot, Step, Work};
+use crate::kernels::arrangement::Layout;
 use crate::kernels::{Kernel, NodeType, ValueType, prepare};
 
 /// Values that share memory.
@@ -210,7 +211,7 @@ impl Builder<'_> {
                     .collect::<Result<Vec<_>, _>>()
             };
             let (inputs, outputs) = (types(node.inputs())?, types(node.outputs())?);
-            let described = NodeType { op: &node.op, inputs: &inputs, outputs: &outputs };
+            let described = NodeType { op: &node.op, inputs: &inputs, outputs: &outputs, layout: Layout::Plain };
             let kernel = prepare(&described)
                 .map_err(|error| PlanError::Node { node: self.fixed.graph.describe_node(id), error })?;
             for (_, value) in used(&*kernel, node.inputs(), node.outputs()) {

@@ -19,10 +19,10 @@ use self::correlation::Correlation;
 use self::dense::Dense;
 use self::geometry::Geometry;
 use self::weights::WeightGradient;
-use super::{Call, Family, Kernel, KernelError, NodeType, Prepared};
+use super::{Call, Family, Kernel, KernelError, NodeType, Prepared, plain};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient };
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
 
 /// Geometry of an operator of the family, and whether it goes from the axes to the windows.
 fn geometry(op: &Op, x: &[usize], weights: &[usize], y: &[usize]) -> Option<(Geometry, bool)> {

@@ -7,10 +7,10 @@ mod select;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
-use super::{Family, NodeType, Prepared};
+use super::{Family, NodeType, Prepared, plain};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient };
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
 
 fn prepare(node: &NodeType<'_>) -> Prepared {
     match node.op {

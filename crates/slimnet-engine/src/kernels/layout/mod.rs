@@ -14,10 +14,10 @@ use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::elementwise::Unary;
 
-use super::{Call, Family, Kernel, KernelError, NodeType, Prepared};
+use super::{Call, Family, Kernel, KernelError, NodeType, Prepared, plain};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient };
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
 
 /// The bytes of an input under another shape.
 #[derive(Debug)]

@@ -11,11 +11,11 @@ mod sums;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
-use super::{Family, NodeType, Prepared};
+use super::{Family, NodeType, Prepared, plain};
 use plane::{Plane, plane_of};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient };
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
 
 /// What the elements of a window become, except their maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,8 @@ mod backward;
 mod forward;
 mod layer;
 
-use super::Family;
+use super::{Family, plain};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: forward::prepare, gradient: backward::prepare_gradient };
+pub(super) const FAMILY: Family =
+    Family { forward: forward::prepare, gradient: backward::prepare_gradient, arrangement: plain };
