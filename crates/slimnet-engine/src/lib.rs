@@ -3,6 +3,7 @@
 //! Knows nothing of techniques and of where data comes from.
 
 pub mod differentiate;
+pub mod inference;
 pub mod job;
 pub mod kernels;
 pub mod optimize;
@@ -11,6 +12,7 @@ pub mod threads;
 pub mod train;
 
 pub use differentiate::differentiate;
+pub use inference::inference_form;
 pub use job::{Job, JobOptions};
 pub use plan::{Plan, PlanOptions};
 pub use threads::Threads;

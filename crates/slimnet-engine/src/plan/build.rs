@@ -11,6 +11,8 @@ use slimnet_graph::tensor::Tensor;
 use slimnet_graph::zoo::random::Stream;
 
 use super::arena::{ALIGNMENT, Arena};
+use super::fuse::{Prepared, fuse};
+use super::layout;
 use super::memory::{Lifetime, lower_bound, place};
 use super::shapes::Fixed;
 use super::{Memory, Place, Plan, PlanError, PlanOptions, Slot, Step, Work};
@@ -43,9 +45,6 @@ enum Draft {
         to: usize,
     },
 }
-
-/// Nodes and what computes them, in the order of execution.
-type Kernels = Vec<(NodeId, Box<dyn Kernel>)>;
 
 struct Builder<'a> {
     fixed: Fixed,
@@ -94,8 +93,8 @@ impl Plan {
             }
         }
         let kernels = builder.prepare_kernels()?;
-        for (node, kernel) in kernels {
-            builder.add_step(node, kernel)?;
+        for step in kernels {
+            builder.add_step(step)?;
         }
         builder.keep_known()?;
         builder.finish(state_groups, result_groups)
@@ -185,24 +184,28 @@ impl Builder<'_> {
         kept
     }
 
-    /// Kernels of the nodes that must run, in order, and how often each value is used.
-    fn prepare_kernels(&mut self) -> Result<Kernels, PlanError> {
-        let kept = self.kept();
-        let schedule = self.fixed.graph.schedule()?;
+    /// The nodes that must run, in order.
+    fn needed(&self, kept: &BTreeSet<ValueId>) -> Result<Vec<NodeId>, PlanError> {
+        let graph = &self.fixed.graph;
         let mut needed: BTreeSet<NodeId> = BTreeSet::new();
-        let mut stack: Vec<_> = kept.iter().filter_map(|&value| self.fixed.graph.value(value).producer()).collect();
+        let mut stack: Vec<_> = kept.iter().filter_map(|&value| graph.value(value).producer()).collect();
         while let Some(node) = stack.pop() {
             if self.fixed.is_known(node) || !needed.insert(node) {
                 continue;
             }
-            let inputs = self.fixed.graph.node(node).inputs().iter().flatten();
-            stack.extend(inputs.filter_map(|&input| self.fixed.graph.value(input).producer()));
+            let inputs = graph.node(node).inputs().iter().flatten();
+            stack.extend(inputs.filter_map(|&input| graph.value(input).producer()));
         }
-        for value in kept {
-            *self.uses.entry(value).or_default() += 1;
-        }
+        Ok(graph.schedule()?.into_iter().filter(|id| needed.contains(id)).collect())
+    }
+
+    /// Kernels of the nodes that must run, in order, and how often each value is used.
+    fn prepare_kernels(&mut self) -> Result<Vec<Prepared>, PlanError> {
+        let kept = self.kept();
+        let nodes = self.needed(&kept)?;
+        let channels_last = layout::choose(&mut self.fixed, &nodes)?;
         let mut kernels = Vec::new();
-        for id in schedule.into_iter().filter(|id| needed.contains(id)) {
+        for id in self.needed(&kept)? {
             let node = self.fixed.graph.node(id).clone();
             let mut types = |values: &[Option<ValueId>]| {
                 values
@@ -211,13 +214,17 @@ impl Builder<'_> {
                     .collect::<Result<Vec<_>, _>>()
             };
             let (inputs, outputs) = (types(node.inputs())?, types(node.outputs())?);
-            let described = NodeType { op: &node.op, inputs: &inputs, outputs: &outputs, layout: Layout::Plain };
+            let layout = if channels_last.contains(&id) { Layout::ChannelsLast } else { Layout::Plain };
+            let described = NodeType { op: &node.op, inputs: &inputs, outputs: &outputs, layout };
             let kernel = prepare(&described)
                 .map_err(|error| PlanError::Node { node: self.fixed.graph.describe_node(id), error })?;
-            for (_, value) in used(&*kernel, node.inputs(), node.outputs()) {
-                *self.uses.entry(value).or_default() += 1;
-            }
-            kernels.push((id, kernel));
+            let (inputs, outputs) = (node.inputs().to_vec(), node.outputs().to_vec());
+            kernels.push(Prepared { node: id, kernel, inputs, outputs });
+        }
+        let kernels = fuse(kernels, &self.fixed, &kept)?;
+        let read = kernels.iter().flat_map(|step| used(&*step.kernel, &step.inputs, &step.outputs));
+        for value in kept.into_iter().chain(read.map(|(_, value)| value)) {
+            *self.uses.entry(value).or_default() += 1;
         }
         Ok(kernels)
     }
@@ -230,23 +237,23 @@ impl Builder<'_> {
         self.make_resident(value)
     }
 
-    fn add_step(&mut self, id: NodeId, kernel: Box<dyn Kernel>) -> Result<(), PlanError> {
-        let node = self.fixed.graph.node(id).clone();
+    fn add_step(&mut self, step: Prepared) -> Result<(), PlanError> {
+        let Prepared { node: id, kernel, inputs: read, outputs: computed } = step;
         let index = self.drafts.len();
-        let mut inputs = vec![None; node.inputs().len()];
+        let mut inputs = vec![None; read.len()];
         let mut read_here: HashMap<usize, usize> = HashMap::new();
-        for (slot, value) in used(&*kernel, node.inputs(), node.outputs()) {
+        for (slot, value) in used(&*kernel, &read, &computed) {
             let class = self.class(value)?;
             self.classes[class].last = self.classes[class].last.max(index);
             self.classes[class].pending = self.classes[class].pending.saturating_sub(1);
             *read_here.entry(class).or_default() += 1;
             inputs[slot] = Some(class);
         }
-        let mut outputs = vec![None; node.outputs().len()];
+        let mut outputs = vec![None; computed.len()];
         let mut copies = Vec::new();
         let mut given = BTreeSet::new();
         let mut runs = false;
-        for (slot, value) in node.outputs().iter().enumerate() {
+        for (slot, value) in computed.iter().enumerate() {
             let Some(value) = *value else { continue };
             let bytes = self.bytes(value)?;
             let uses = self.uses.get(&value).copied().unwrap_or(0);
@@ -286,10 +293,10 @@ impl Builder<'_> {
         let name = self.fixed.graph.describe_node(id);
         if runs {
             let scratch = kernel.scratch();
-            let first = node.outputs().iter().flatten().next().map_or("", |&value| &self.fixed.graph.value(value).name);
+            let first = computed.iter().flatten().next().map_or("", |&value| &self.fixed.graph.value(value).name);
             let number = Stream::named(0, first).bits(0);
-            let computed = node.outputs().iter().enumerate().filter(|(slot, _)| outputs[*slot].is_some());
-            let computed = computed.filter_map(|(_, value)| *value).collect();
+            let floats = computed.iter().enumerate().filter(|(slot, _)| outputs[*slot].is_some());
+            let computed = floats.filter_map(|(_, value)| *value).collect();
             let draft = Draft::Kernel { kernel, inputs, outputs, scratch, number };
             self.drafts.push((name.clone(), Some(id), draft, computed));
         }
@@ -417,7 +424,11 @@ impl Builder<'_> {
 }
 
 /// The inputs whose memory a step needs: those that it reads and those that an output is an alias of.
-fn used(kernel: &dyn Kernel, inputs: &[Option<ValueId>], outputs: &[Option<ValueId>]) -> Vec<(usize, ValueId)> {
+pub(super) fn used(
+    kernel: &dyn Kernel,
+    inputs: &[Option<ValueId>],
+    outputs: &[Option<ValueId>],
+) -> Vec<(usize, ValueId)> {
     let present = outputs.iter().enumerate().filter(|(_, output)| output.is_some());
     let aliases: Vec<_> = present.map(|(slot, _)| kernel.alias(slot)).collect();
     let runs = aliases.iter().any(Option::is_none);

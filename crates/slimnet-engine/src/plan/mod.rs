@@ -3,6 +3,8 @@
 
 mod arena;
 mod build;
+mod fuse;
+mod layout;
 mod memory;
 mod shapes;
 

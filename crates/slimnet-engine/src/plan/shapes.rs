@@ -1,6 +1,6 @@
 //! Types of all values of a graph whose inputs have fixed lengths.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use slimnet_graph::graph::{Dim, Graph, NodeId, ValueId, display_shape, known_shape};
 use slimnet_graph::infer::{Inference, analyse};
@@ -12,6 +12,8 @@ use crate::kernels::ValueType;
 pub(super) struct Fixed {
     pub graph: Graph,
     inference: Inference,
+    /// Types of values that were added to the graph.
+    added: HashMap<ValueId, ValueType>,
 }
 
 impl Fixed {
@@ -42,11 +44,19 @@ impl Fixed {
             }
         }
         let inference = analyse(&graph)?;
-        Ok(Self { graph, inference })
+        Ok(Self { graph, inference, added: HashMap::new() })
+    }
+
+    /// Says what a value is that was added to the graph.
+    pub fn add_type(&mut self, value: ValueId, value_type: ValueType) {
+        self.added.insert(value, value_type);
     }
 
     /// Type and shape of a value, with its data where that is known before a run.
     pub fn value_type(&self, id: ValueId) -> Result<ValueType, PlanError> {
+        if let Some(added) = self.added.get(&id) {
+            return Ok(added.clone());
+        }
         let name = || self.graph.value(id).name.clone();
         let constant = self.inference.data(&self.graph, id).map(std::borrow::Cow::into_owned);
         if let Some(data) = constant {
@@ -68,6 +78,10 @@ impl Fixed {
     /// Whether all outputs of a node are known before a run.
     pub fn is_known(&self, node: NodeId) -> bool {
         let outputs = self.graph.node(node).outputs();
-        outputs.iter().flatten().all(|&output| self.inference.data(&self.graph, output).is_some())
+        let known = |output: ValueId| match self.added.get(&output) {
+            Some(added) => added.constant.is_some(),
+            None => self.inference.data(&self.graph, output).is_some(),
+        };
+        outputs.iter().flatten().all(|&output| known(output))
     }
 }

@@ -418,6 +418,27 @@ impl Graph {
         }
     }
 
+    /// Lets a node compute another value at `slot`, which has no source yet (slots in between become absent). The old value
+    /// stays, without source.
+    ///
+    /// # Errors
+    /// [`GraphError::TwoSources`] if the value has a source already.
+    pub fn set_output(&mut self, node: NodeId, slot: usize, output: ValueId) -> Result<(), GraphError> {
+        let value = self.value(output);
+        if value.producer.is_some() || value.data.is_some() || value.is_input {
+            return Err(GraphError::TwoSources { value: value.name.clone(), node: self.describe_node(node) });
+        }
+        let outputs = &mut self.node_mut(node).outputs;
+        if outputs.len() <= slot {
+            outputs.resize(slot + 1, None);
+        }
+        if let Some(old) = outputs[slot].replace(output) {
+            self.value_mut(old).producer = None;
+        }
+        self.value_mut(output).producer = Some(node);
+        Ok(())
+    }
+
     /// Lets a node leave out an optional output. The value stays, without source.
     pub fn drop_output(&mut self, node: NodeId, slot: usize) {
         let Some(output) = self.node_mut(node).outputs.get_mut(slot).and_then(Option::take) else { return };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slimnet_engine::kernels::Context;
 use slimnet_engine::plan::RunError;
-use slimnet_engine::{Plan, PlanOptions};
+use slimnet_engine::{Plan, PlanOptions, inference_form};
 
 use super::measure::{Observe, Workload};
 use super::operators::Labels;
@@ -32,11 +32,12 @@ fn prepare(subject: &Subject, batch: usize, dims: &BTreeMap<String, usize>, seed
     let lengths = subject.lengths(batch, dims);
     let fixed = lengths::fix(&subject.graph, &lengths)?;
     let cost = count_cost(&fixed)?;
-    let mut plan = Plan::new(&subject.graph, &PlanOptions { lengths, ..PlanOptions::default() })
+    let graph = inference_form(&subject.graph).map_err(|error| Failure::new(&what, &error))?;
+    let mut plan = Plan::new(&graph, &PlanOptions { lengths, ..PlanOptions::default() })
         .map_err(|error| Failure::new(&what, &error))?;
-    for input in subject.graph.free_inputs() {
+    for input in graph.free_inputs() {
         let (element_type, shape) = plan.value_type(input);
-        let name = &subject.graph.value(input).name;
+        let name = &graph.value(input).name;
         if let Some(data) = random_input(name, element_type, shape, seed)? {
             plan.set(input, &data).map_err(|error| Failure::new(&what, &error))?;
         }
