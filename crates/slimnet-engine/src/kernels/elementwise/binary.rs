@@ -20,7 +20,7 @@ struct Forward {
     whole: [bool; 2],
 }
 
-fn is_arithmetic(kind: Binary) -> bool {
+pub(super) fn is_arithmetic(kind: Binary) -> bool {
     matches!(kind, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Pow | Binary::PRelu)
 }
 

@@ -36,7 +36,7 @@ impl Limits {
 }
 
 /// Whether the operator is a function of its first input here.
-fn is_function(op: &Op) -> bool {
+pub(super) fn is_function(op: &Op) -> bool {
     match op {
         Op::Unary(kind) => !matches!(kind, Unary::BitwiseNot | Unary::Identity | Unary::IsNaN | Unary::Not),
         Op::LeakyRelu(_) | Op::Elu(_) | Op::Selu(_) | Op::Celu(_) | Op::HardSigmoid(_) | Op::ThresholdedRelu(_) => true,

@@ -7,10 +7,30 @@ mod select;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
-use super::{Family, NodeType, Prepared, plain};
+use super::arrangement::Arrangement;
+use super::{Family, NodeType, Prepared, ValueType};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement };
+
+/// Kernels broadcast by shapes alone, so that axes may have any order that is the same for all operands. An operand of
+/// fewer axes than the result would need its axes moved by another rule, unless it is one number.
+fn arrangement(node: &NodeType<'_>) -> Arrangement {
+    let op = match node.op {
+        Op::Gradient(gradient) => &gradient.of,
+        op => op,
+    };
+    let known = match op {
+        Op::Binary(kind) => binary::is_arithmetic(*kind) && node.all_f32(),
+        Op::Variadic(_) => node.all_f32(),
+        Op::Where(_) => node.input(1).is_some_and(ValueType::is_f32),
+        op => function::is_function(op) && node.all_f32(),
+    };
+    let values = || node.inputs.iter().chain(node.outputs).flatten();
+    let rank = values().map(|value| value.shape.len()).max().unwrap_or(0);
+    let alike = values().all(|value| value.shape.len() == rank || value.len() == 1);
+    if known && alike { Arrangement::Elementwise } else { Arrangement::Plain }
+}
 
 fn prepare(node: &NodeType<'_>) -> Prepared {
     match node.op {
