@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use slimnet_engine::kernels::testing::run;
+use slimnet_engine::kernels::testing::{run, run_channels_last};
 use slimnet_engine::kernels::{Context, KernelError, ValueType};
 use slimnet_graph::Op;
 use slimnet_graph::evaluate::evaluate_op;
@@ -159,7 +159,8 @@ static POOLS: LazyLock<Vec<rayon::ThreadPool>> = LazyLock::new(|| {
     (2..=3).map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()).collect()
 });
 
-/// Runs here, on one thread, and perhaps on two and three; the results must have the same bits.
+/// Runs here, on one thread, and perhaps on two and three; the results must have the same bits. Runs with channels last,
+/// too, where there is a kernel for that.
 pub fn run_everywhere(
     op: &Op,
     inputs: &[Option<Tensor>],
@@ -188,6 +189,18 @@ pub fn run_everywhere(
         };
         if !same {
             return Err("THREADS change the result".into());
+        }
+    }
+    // Where there are kernels for channels that lie last, they agree.
+    let last = catch_unwind(AssertUnwindSafe(|| run_channels_last(op, inputs, outputs, constant, Context::default())));
+    let last = last.map_err(|_| "PANIC with channels last".to_owned())?;
+    if let (Ok(first), Some(last)) = (&first, last) {
+        let last = last.map_err(|error| format!("CHANNELS LAST refuses: {error}"))?;
+        for (output, (first, last)) in first.iter().zip(&last).enumerate() {
+            let (Some(first), Some(last)) = (first, last) else { continue };
+            if let Some(difference) = differ(last, first, 1e-5) {
+                return Err(format!("CHANNELS LAST, output {output}: {difference}"));
+            }
         }
     }
     Ok(first)

@@ -4,7 +4,7 @@ use slimnet_graph::Op;
 use slimnet_graph::ops::convolution::{AutoPad, Conv, ConvTranspose};
 use slimnet_graph::ops::pooling::{AveragePool, GlobalAveragePool, GlobalLpPool, GlobalMaxPool, LpPool, MaxPool};
 use slimnet_graph::ops::vision::{AspectRatioPolicy, CoordinateMode, NearestMode, Resize, ResizeMode};
-use slimnet_graph::tensor::Tensor;
+use slimnet_graph::tensor::{ElementType, Tensor};
 
 use super::check::{Case, Random, axes_of, check, integers, with_known};
 
@@ -27,6 +27,21 @@ fn spatial(random: &mut Random, rank: usize) -> Vec<usize> {
     lengths
 }
 
+/// Weights of which, now and then, most are zeros, some filters altogether.
+fn weights_with_zeros(random: &mut Random, shape: &[usize]) -> Option<Tensor> {
+    let dense = random.floats(shape)?;
+    let kept = random.pick(&[100, 100, 100, 30, 10, 2, 0]);
+    let filter: usize = shape[1..].iter().product();
+    let empty = random.below(shape[0].max(1) + 1);
+    let mut values = dense.to_f64s().ok()?;
+    for (place, value) in values.iter_mut().enumerate() {
+        if kept < 100 && (random.below(100) >= kept || place / filter.max(1) == empty) {
+            *value = 0.0;
+        }
+    }
+    Tensor::from_f64s(ElementType::F32, shape.to_vec(), values).ok()
+}
+
 #[test]
 fn convolutions() {
     check("convolution", 600, |random| {
@@ -34,7 +49,9 @@ fn convolutions() {
         let group = random.pick(&[1, 1, 2, 3, 5]);
         let depthwise = random.chance(5);
         let (of_group, filters) =
-            if depthwise { (1, random.pick(&[1, 2])) } else { (1 + random.below(5), random.length(17)) };
+            if depthwise { (1, random.pick(&[1, 1, 2])) } else { (1 + random.below(5), random.length(65)) };
+        let of_group = if group == 1 && !depthwise { random.length(33).max(1) } else { of_group };
+        let group = if depthwise { random.length(33).max(1) } else { group };
         let mut shape = vec![random.pick(&[1, 1, 2, 3, 9]), group * of_group];
         let on_axes = spatial(random, rank);
         shape.extend(&on_axes);
@@ -55,7 +72,7 @@ fn convolutions() {
             strides: entries(random, rank, 1, 4),
         };
         let bias = if random.chance(2) { random.floats(&[group * filters]) } else { None };
-        let mut inputs = vec![random.floats(&shape), random.floats(&weights)];
+        let mut inputs = vec![random.floats(&shape), weights_with_zeros(random, &weights)];
         let mut wanted = if rank > 3 { vec![] } else { vec![0, 1] };
         if bias.is_some() {
             inputs.push(bias);
@@ -63,7 +80,8 @@ fn convolutions() {
                 wanted.push(2);
             }
         }
-        Case { wanted, ..Case::new(op, inputs) }
+        let constant = if random.chance(2) { vec![1] } else { vec![] };
+        Case { wanted, constant, ..Case::new(op, inputs) }
     });
 }
 

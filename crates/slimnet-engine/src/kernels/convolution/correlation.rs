@@ -1,13 +1,14 @@
 //! Convolutions and transposed convolutions: sums of weights times shifted rows of a staged copy of the source.
 #![allow(clippy::inline_always)] // code of the widest vectors
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::geometry::{Geometry, RANK};
 use super::passes::{Pass, Staging, plan};
 use super::stage;
 use super::tile::{self, MOST_ROWS, SLACK, Sums};
+use crate::kernels::vector::arch;
 
 /// Most parts of a batch, or of an image.
 pub(super) const MOST_PARTS: usize = 16;
@@ -119,7 +120,7 @@ impl Correlation {
             block,
             images_a_part,
             units_a_part,
-            rows_at_once: Arch::new().dispatch(RowsAtOnce),
+            rows_at_once: arch().dispatch(RowsAtOnce),
         })
     }
 
@@ -203,7 +204,7 @@ impl Correlation {
                 let first_image = part / unit_parts * self.images_a_part;
                 let first_unit = part % unit_parts * self.units_a_part;
                 let source = &source[first_image * self.groups() * self.inputs * self.source_plane..];
-                Arch::new().dispatch(Part { of: self, first_unit, source, packed, bias, result, space });
+                arch().dispatch(Part { of: self, first_unit, source, packed, bias, result, space });
             },
         );
     }

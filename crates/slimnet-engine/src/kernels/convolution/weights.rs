@@ -1,7 +1,7 @@
 //! Gradients of weights: dot products of the windows' channels with shifted rows of the channels that they lie on.
 #![allow(clippy::inline_always)] // code of the widest vectors
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::correlation::{MOST_PARTS, WORTH_A_PART, divisor, images_at_once, stage_image};
@@ -9,6 +9,7 @@ use super::geometry::{Geometry, RANK};
 use super::passes::{Staging, plan};
 use super::stage;
 use super::tile::{SLACK, dots, dots_at_once};
+use crate::kernels::vector::arch;
 
 /// Most elements of sums of parts, unless there is one part alone.
 const MOST_SUMS: usize = 1 << 21;
@@ -109,7 +110,7 @@ impl WeightGradient {
                 let first_image = part / unit_parts * self.images_a_part;
                 let images = self.images_a_part.min(self.images - first_image);
                 let first_unit = part % unit_parts * self.units_a_part;
-                Arch::new().dispatch(Part { of: self, first_image, images, first_unit, windows, axes, space });
+                arch().dispatch(Part { of: self, first_image, images, first_unit, windows, axes, space });
             },
         );
         let scratch = &*scratch;
