@@ -8,6 +8,7 @@ mod correlation;
 mod dense;
 mod geometry;
 mod passes;
+mod pixels;
 mod stage;
 mod tile;
 mod weights;
@@ -19,10 +20,11 @@ use self::correlation::Correlation;
 use self::dense::Dense;
 use self::geometry::Geometry;
 use self::weights::WeightGradient;
-use super::{Call, Family, Kernel, KernelError, NodeType, Prepared, plain};
+use super::arrangement::{Arrangement, Layout, channels_second};
+use super::{Call, Family, Kernel, KernelError, NodeType, Prepared};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement };
 
 /// Geometry of an operator of the family, and whether it goes from the axes to the windows.
 fn geometry(op: &Op, x: &[usize], weights: &[usize], y: &[usize]) -> Option<(Geometry, bool)> {
@@ -93,26 +95,59 @@ impl WeightProduct {
     }
 }
 
-fn prepare(node: &NodeType<'_>) -> Prepared {
-    if !matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_)) || !node.all_f32() {
+/// Geometry of a node of the family, an operator or the gradient of one, and whether it goes from the axes to the windows.
+fn node_geometry(node: &NodeType<'_>) -> Option<(Geometry, bool)> {
+    let (op, y) = match node.op {
+        Op::Gradient(gradient) => (&gradient.of, node.input(gradient.gradient_slot(0))?),
+        op => (op, node.output(0)?),
+    };
+    let known = matches!(op, Op::Conv(_) | Op::ConvTranspose(_)) && node.all_f32();
+    let (x, weights) = (node.input(0)?, node.input(1)?);
+    if !known {
         return None;
     }
-    let shapes = (&node.input(0)?.shape, &node.input(1)?.shape, &node.output(0)?.shape);
-    let (geometry, to_windows) = geometry(node.op, shapes.0, shapes.1, shapes.2)?;
+    match node.layout {
+        Layout::Plain => geometry(op, &x.shape, &weights.shape, &y.shape),
+        Layout::ChannelsLast if x.shape.len() < 3 || y.shape.len() < 3 => None,
+        Layout::ChannelsLast => geometry(op, &channels_second(&x.shape), &weights.shape, &channels_second(&y.shape)),
+    }
+}
+
+/// Kernels for channels last are there for one group; images without any products are nothing to hurry for.
+fn arrangement(node: &NodeType<'_>) -> Arrangement {
+    match node_geometry(node) {
+        Some((geometry, to_windows)) if pixels::takes(node, &geometry, to_windows) => Arrangement::ChannelsLast,
+        _ => Arrangement::Plain,
+    }
+}
+
+fn prepare(node: &NodeType<'_>) -> Prepared {
+    if !matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_)) {
+        return None;
+    }
+    let (geometry, to_windows) = node_geometry(node)?;
     // Results without products are left to the reference evaluator.
     if geometry.is_empty() {
         return None;
+    }
+    if node.layout == Layout::ChannelsLast {
+        let takes = pixels::takes(node, &geometry, to_windows);
+        return if takes { pixels::prepare(node, &geometry, to_windows) } else { None };
     }
     Some(Box::new(Forward { product: Product::new(&geometry, to_windows)?, bias: node.input(2).is_some() }))
 }
 
 fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
-    if !matches!(gradient.of, Op::Conv(_) | Op::ConvTranspose(_)) || !node.all_f32() {
+    if !matches!(gradient.of, Op::Conv(_) | Op::ConvTranspose(_)) {
         return None;
+    }
+    let (geometry, to_windows) = node_geometry(node)?;
+    if node.layout == Layout::ChannelsLast {
+        let takes = pixels::takes(node, &geometry, to_windows);
+        return if takes { pixels::prepare_gradient(gradient, node, &geometry, to_windows) } else { None };
     }
     let slot = gradient.gradient_slot(0);
     let y = &node.input(slot)?.shape;
-    let (geometry, to_windows) = geometry(&gradient.of, &node.input(0)?.shape, &node.input(1)?.shape, y)?;
     let wanted = |slot: usize| slot < gradient.inputs && node.output(slot).is_some();
     let none = geometry.is_empty();
     Some(Box::new(Backward {
