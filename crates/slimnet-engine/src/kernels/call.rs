@@ -6,9 +6,13 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use bytemuck::Pod;
 use slimnet_graph::zoo::random::Stream;
+
+use super::parallel::each_chunk;
+use super::vector::vectorized;
 
 /// What a run knows besides its data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -222,11 +226,19 @@ impl<'a> Call<'a> {
     pub fn map(&mut self, input: usize, output: usize, function: impl Fn(f32) -> f32 + Sync) {
         let Fused { inputs: [x], output: y, place } = self.fused::<f32, 1>([input], output);
         if place.is_some() {
-            super::parallel::each_chunk(y, |_, y| y.iter_mut().for_each(|y| *y = function(*y)));
+            each_chunk_vectorized(
+                y,
+                #[inline(always)]
+                |_, y| y.iter_mut().for_each(|y| *y = function(*y)),
+            );
         } else {
-            super::parallel::each_chunk(y, |range, y| {
-                y.iter_mut().zip(&x[range]).for_each(|(y, &x)| *y = function(x));
-            });
+            each_chunk_vectorized(
+                y,
+                #[inline(always)]
+                |range, y| {
+                    y.iter_mut().zip(&x[range]).for_each(|(y, &x)| *y = function(x));
+                },
+            );
         }
     }
 
@@ -241,18 +253,42 @@ impl<'a> Call<'a> {
         }
         let Fused { inputs: [a, b], output: y, place } = self.fused::<f32, 2>(inputs, output);
         match place {
-            Some(0) => super::parallel::each_chunk(y, |range, y| {
-                y.iter_mut().zip(&b[range]).for_each(|(y, &b)| *y = function(*y, b));
-            }),
-            Some(_) => super::parallel::each_chunk(y, |range, y| {
-                y.iter_mut().zip(&a[range]).for_each(|(y, &a)| *y = function(a, *y));
-            }),
-            None => super::parallel::each_chunk(y, |range, y| {
-                let (a, b) = (&a[range.clone()], &b[range]);
-                y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = function(a, b));
-            }),
+            Some(0) => each_chunk_vectorized(
+                y,
+                #[inline(always)]
+                |range, y| {
+                    y.iter_mut().zip(&b[range]).for_each(|(y, &b)| *y = function(*y, b));
+                },
+            ),
+            Some(_) => each_chunk_vectorized(
+                y,
+                #[inline(always)]
+                |range, y| {
+                    y.iter_mut().zip(&a[range]).for_each(|(y, &a)| *y = function(a, *y));
+                },
+            ),
+            None => each_chunk_vectorized(
+                y,
+                #[inline(always)]
+                |range, y| {
+                    let (a, b) = (&a[range.clone()], &b[range]);
+                    y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = function(a, b));
+                },
+            ),
         }
     }
+}
+
+/// Chunks as [`each_chunk`] has them, in code for the widest vectors; `work` is inlined into it.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn each_chunk_vectorized(output: &mut [f32], work: impl Fn(Range<usize>, &mut [f32]) + Sync) {
+    each_chunk(output, |range, chunk| {
+        vectorized(
+            #[inline(always)]
+            || work(range, chunk),
+        );
+    });
 }
 
 /// Inputs and an output of a computation element by element.

@@ -14,6 +14,7 @@ mod broadcast;
 pub mod call;
 mod convolution;
 mod elementwise;
+mod functions;
 mod layout;
 pub mod matrix;
 mod normalization;

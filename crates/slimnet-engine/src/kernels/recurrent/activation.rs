@@ -1,5 +1,6 @@
 //! Activation functions of recurrent layers, with their slopes.
 
+use crate::kernels::functions::{exp, exp_m1, sigmoid, softplus, tanh};
 use crate::kernels::vector::vectorized;
 
 /// An activation function with its parameters.
@@ -73,10 +74,13 @@ impl Activation {
                 let size = 1.0 + x.abs();
                 (x / size, 1.0 / (size * size))
             }),
-            Self::Softplus => each(clip, x, slopes, |x| {
-                let positive = if x < 0.0 { 0.0 } else { x };
-                (positive + (-x.abs()).exp().ln_1p(), sigmoid(x))
-            }),
+            Self::Softplus => each(
+                clip,
+                x,
+                slopes,
+                #[inline(always)]
+                |x| (softplus(x), sigmoid(x)),
+            ),
             Self::Affine { alpha, beta } => each(clip, x, slopes, |x| (alpha * x + beta, alpha)),
             Self::LeakyRelu { alpha } => {
                 each(clip, x, slopes, |x| if x < 0.0 { (alpha * x, alpha) } else { (x, 1.0) });
@@ -84,16 +88,28 @@ impl Activation {
             Self::ThresholdedRelu { alpha } => {
                 each(clip, x, slopes, |x| (if x >= alpha { x } else { 0.0 }, step(x >= alpha)));
             }
-            Self::ScaledTanh { alpha, beta } => each(clip, x, slopes, |x| {
-                let y = tanh(beta * x);
-                (alpha * y, alpha * beta * (1.0 - y * y))
-            }),
+            Self::ScaledTanh { alpha, beta } => each(
+                clip,
+                x,
+                slopes,
+                #[inline(always)]
+                |x| {
+                    let y = tanh(beta * x);
+                    (alpha * y, alpha * beta * (1.0 - y * y))
+                },
+            ),
             Self::HardSigmoid { alpha, beta } => each(clip, x, slopes, |x| {
                 let y = alpha * x + beta;
                 (y.clamp(0.0, 1.0), if y > 0.0 && y < 1.0 { alpha } else { 0.0 })
             }),
             Self::Elu { alpha } => {
-                each(clip, x, slopes, |x| if x < 0.0 { (alpha * x.exp_m1(), alpha * x.exp()) } else { (x, 1.0) });
+                each(
+                    clip,
+                    x,
+                    slopes,
+                    #[inline(always)]
+                    |x| if x < 0.0 { (alpha * exp_m1(x), alpha * exp(x)) } else { (x, 1.0) },
+                );
             }
         }
     }
@@ -127,69 +143,5 @@ fn clipped(x: f32, clip: f32) -> f32 {
         clip
     } else {
         x
-    }
-}
-
-/// `e^x` to about one unit in the last place, without branches. Results below the least normal number and above the
-/// largest are at these limits.
-#[inline(always)]
-fn exponential(x: f32) -> f32 {
-    // Adding this leaves the nearest integer in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    let x = clipped(x, 87.0);
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let whole = shifted - ROUND;
-    // ln 2 in two parts, of which the first times an integer is exact.
-    let rest = x - whole * 0.693_359_4 + whole * 2.121_944_4e-4;
-    let power = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
-    let series = 1.987_569_1e-4;
-    let series = series * rest + 1.398_199_9e-3;
-    let series = series * rest + 8.333_452e-3;
-    let series = series * rest + 4.166_579_6e-2;
-    let series = series * rest + 1.666_666_5e-1;
-    let series = series * rest + 0.5;
-    (series * rest * rest + rest + 1.0) * power
-}
-
-#[inline(always)]
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + exponential(-x))
-}
-
-/// A quotient of polynomials, which is right to a few units in the last place and never beyond ±1.
-#[inline(always)]
-fn tanh(x: f32) -> f32 {
-    let x = clipped(x, 7.905_311);
-    let square = x * x;
-    let above = -2.760_768_5e-16;
-    let above = above * square + 2.000_188e-13;
-    let above = above * square - 8.604_672e-11;
-    let above = above * square + 5.122_297e-8;
-    let above = above * square + 1.485_722_4e-5;
-    let above = above * square + 6.372_619e-4;
-    let above = (above * square + 4.893_524_6e-3) * x;
-    let below = 1.198_258_4e-6;
-    let below = below * square + 1.185_347_1e-4;
-    let below = below * square + 2.268_434_6e-3;
-    let below = below * square + 4.893_525e-3;
-    clipped(above / below, 1.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn approximations_are_near_the_functions() {
-        for step in -200_000..=200_000 {
-            let x = step as f32 * 5e-4;
-            let wide = f64::from(x);
-            assert!((f64::from(tanh(x)) - wide.tanh()).abs() < 6e-7 * wide.tanh().abs() + 1e-30, "tanh {x}");
-            let expected = 1.0 / (1.0 + (-wide).exp());
-            assert!((f64::from(sigmoid(x)) - expected).abs() < 4e-7 * expected + 1e-37, "sigmoid {x}");
-        }
-        assert!(tanh(f32::NAN).is_nan() && sigmoid(f32::NAN).is_nan());
-        assert_eq!(sigmoid(f32::INFINITY), 1.0);
-        assert!(1.0 - tanh(f32::INFINITY) < 3e-7 && 1.0 + tanh(f32::NEG_INFINITY) < 3e-7);
     }
 }
