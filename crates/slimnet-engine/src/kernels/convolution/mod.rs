@@ -6,7 +6,7 @@
 
 mod correlation;
 mod dense;
-mod geometry;
+pub(super) mod geometry;
 mod passes;
 mod stage;
 mod tile;
@@ -19,7 +19,7 @@ use self::correlation::Correlation;
 use self::dense::Dense;
 use self::geometry::Geometry;
 use self::weights::WeightGradient;
-use super::{Call, Family, Kernel, KernelError, NodeType, Prepared, plain};
+use super::{Call, Family, Kernel, KernelError, NodeType, Prepared, plain, sparse};
 
 /// The family.
 pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
@@ -102,6 +102,9 @@ fn prepare(node: &NodeType<'_>) -> Prepared {
     // Results without products are left to the reference evaluator.
     if geometry.is_empty() {
         return None;
+    }
+    if let Some(kernel) = sparse::prepare_convolution(node, &geometry) {
+        return Some(kernel);
     }
     Some(Box::new(Forward { product: Product::new(&geometry, to_windows)?, bias: node.input(2).is_some() }))
 }
