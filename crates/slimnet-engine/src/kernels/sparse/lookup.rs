@@ -45,7 +45,7 @@ pub(super) struct ByPermutation;
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use pulp::x86::{V3, V4};
-    use pulp::{cast, f32x8, f32x16, u8x16};
+    use pulp::{cast, f32x8, f32x16};
 
     use super::{ByPermutation, Lookup, WINDOW};
 
@@ -57,7 +57,8 @@ mod x86 {
             let (low, high) = table[..WINDOW].split_at(WINDOW / 2);
             let low: f32x16 = bytemuck::pod_read_unaligned(bytemuck::cast_slice(low));
             let high: f32x16 = bytemuck::pod_read_unaligned(bytemuck::cast_slice(high));
-            let places: u8x16 = bytemuck::pod_read_unaligned(&places[..16]);
+            // One number, which stays whole in a register; bytes are taken apart.
+            let places: u128 = bytemuck::pod_read_unaligned(&places[..16]);
             let places = simd.avx512f._mm512_cvtepu8_epi32(cast(places));
             cast(simd.avx512f._mm512_permutex2var_ps(cast(low), places, cast(high)))
         }
@@ -71,10 +72,8 @@ mod x86 {
             let (low, high) = table[..16].split_at(8);
             let low: f32x8 = bytemuck::pod_read_unaligned(bytemuck::cast_slice(low));
             let high: f32x8 = bytemuck::pod_read_unaligned(bytemuck::cast_slice(high));
-            let mut eight = [0u8; 16];
-            eight[..8].copy_from_slice(&places[..8]);
-            let places: u8x16 = bytemuck::cast(eight);
-            let places = simd.avx2._mm256_cvtepu8_epi32(cast(places));
+            let places: u64 = bytemuck::pod_read_unaligned(&places[..8]);
+            let places = simd.avx2._mm256_cvtepu8_epi32(cast(u128::from(places)));
             let low = simd.avx2._mm256_permutevar8x32_ps(cast(low), places);
             let high = simd.avx2._mm256_permutevar8x32_ps(cast(high), places);
             // The bit that tells the halves apart becomes the sign, which chooses.

@@ -46,7 +46,7 @@ const ZEROS_OF_CONVOLUTION: f64 = 0.7;
 
 /// Share of zeros from which on a product of one row is faster with only the others, and one of many rows.
 const ZEROS_OF_ONE_ROW: f64 = 0.5;
-const ZEROS_OF_ROWS: f64 = 0.8;
+const ZEROS_OF_ROWS: f64 = 0.5;
 
 /// The elements of a tensor of `float32`.
 fn values(tensor: &Tensor) -> Option<Vec<f32>> {
