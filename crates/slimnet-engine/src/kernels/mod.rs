@@ -24,6 +24,7 @@ mod product;
 mod recurrent;
 mod reduction;
 mod reference;
+mod sparse;
 pub mod testing;
 mod vector;
 mod vision;

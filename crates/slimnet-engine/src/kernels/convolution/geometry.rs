@@ -7,11 +7,11 @@
 use slimnet_graph::ops::convolution::{AutoPad, Conv, ConvTranspose};
 
 /// Most spatial axes.
-pub(super) const RANK: usize = 3;
+pub(in crate::kernels) const RANK: usize = 3;
 
 /// A window on one spatial axis: tap `t` of window `o` is at `o · stride + t · dilation − begin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Axis {
+pub(in crate::kernels) struct Axis {
     /// Length of the axis that windows lie on.
     pub length: usize,
     /// Number of windows.
@@ -47,7 +47,7 @@ impl Axis {
 
 /// Sizes of one application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Geometry {
+pub(in crate::kernels) struct Geometry {
     pub images: usize,
     pub groups: usize,
     /// Channels of a group that have one element a window.

@@ -6,7 +6,7 @@
 
 mod correlation;
 mod dense;
-mod geometry;
+pub(super) mod geometry;
 mod passes;
 mod pixels;
 mod stage;
@@ -21,7 +21,7 @@ use self::dense::Dense;
 use self::geometry::Geometry;
 use self::weights::WeightGradient;
 use super::arrangement::{Arrangement, Layout, channels_second};
-use super::{Call, Family, Kernel, KernelError, NodeType, Prepared};
+use super::{Call, Family, Kernel, KernelError, NodeType, Prepared, sparse};
 
 /// The family.
 pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement };
@@ -115,6 +115,11 @@ fn node_geometry(node: &NodeType<'_>) -> Option<(Geometry, bool)> {
 
 /// Kernels for channels last are there for one group; images without any products are nothing to hurry for.
 fn arrangement(node: &NodeType<'_>) -> Arrangement {
+    // Zeros are skipped by kernels that take channels second.
+    let constant = node.input(1).and_then(|weights| weights.constant.as_ref());
+    if matches!(node.op, Op::Conv(_)) && constant.is_some_and(sparse::is_worthwhile) {
+        return Arrangement::Plain;
+    }
     match node_geometry(node) {
         Some((geometry, to_windows)) if pixels::takes(node, &geometry, to_windows) => Arrangement::ChannelsLast,
         _ => Arrangement::Plain,
@@ -133,6 +138,9 @@ fn prepare(node: &NodeType<'_>) -> Prepared {
     if node.layout == Layout::ChannelsLast {
         let takes = pixels::takes(node, &geometry, to_windows);
         return if takes { pixels::prepare(node, &geometry, to_windows) } else { None };
+    }
+    if let Some(kernel) = sparse::prepare_convolution(node, &geometry) {
+        return Some(kernel);
     }
     Some(Box::new(Forward { product: Product::new(&geometry, to_windows)?, bias: node.input(2).is_some() }))
 }

@@ -8,7 +8,7 @@ mod view;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
-use super::{Family, NodeType, Prepared, plain};
+use super::{Family, NodeType, Prepared, plain, sparse};
 
 /// The family.
 pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
@@ -16,6 +16,9 @@ pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_g
 fn prepare(node: &NodeType<'_>) -> Prepared {
     if !node.all_f32() {
         return None;
+    }
+    if let Some(kernel) = sparse::prepare_product(node) {
+        return Some(kernel);
     }
     match node.op {
         Op::Gemm(op) => gemm::prepare(op, node),

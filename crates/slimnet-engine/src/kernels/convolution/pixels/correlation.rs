@@ -1,7 +1,8 @@
 //! Convolutions and transposed convolutions of images with channels last.
 #![allow(clippy::inline_always)] // code of the widest vectors
 
-use pulp::{Arch, Simd, WithSimd};
+use crate::kernels::vector::arch;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::correlation::{MOST_PARTS, WORTH_A_PART, divisor};
@@ -211,7 +212,7 @@ impl Correlation {
                     let addend = ending.addend.get(number * result_image + part * length..).unwrap_or(&[]);
                     let ending = Ending { addend, ..ending };
                     let pixels = (part * pixels, (part + 1) * pixels);
-                    Arch::new().dispatch(Part {
+                    arch().dispatch(Part {
                         of: self,
                         pixels: Some(pixels),
                         source,
@@ -228,7 +229,7 @@ impl Correlation {
             let first = part * self.images_a_part;
             let source = &source[first * source_image..];
             let ending = Ending { addend: ending.addend.get(first * result_image..).unwrap_or(&[]), ..ending };
-            Arch::new().dispatch(Part { of: self, pixels: None, source, packed, ending, result, space });
+            arch().dispatch(Part { of: self, pixels: None, source, packed, ending, result, space });
         };
         if self.images <= self.images_a_part {
             return work(0, result, scratch);

@@ -8,7 +8,8 @@ mod correlation;
 mod route;
 mod tile;
 
-use pulp::{Arch, Simd, WithSimd};
+use crate::kernels::vector::arch;
+use pulp::{Simd, WithSimd};
 
 use self::correlation::Correlation;
 use self::route::Route;
@@ -40,7 +41,7 @@ impl Machine {
                 Machine { lanes: S::F32_LANES, registers: S::REGISTER_COUNT }
             }
         }
-        Arch::new().dispatch(Find)
+        arch().dispatch(Find)
     }
 }
 
