@@ -22,8 +22,8 @@ const CACHED: usize = 1 << 16;
 /// Most parts of an image.
 const MOST_PIXEL_PARTS: usize = 4;
 
-/// Inputs whose weights are packed side by side.
-const PACKED_INPUTS: usize = 16;
+/// Channels whose weights are packed side by side.
+const PACKED: usize = 8;
 
 /// Weights that are worth handing to another thread.
 const WORTH_PACKING: usize = 1 << 14;
@@ -187,17 +187,27 @@ impl Correlation {
         if channels < width {
             rows.chunks_exact_mut(width).for_each(|row| row[channels..].fill(0.0));
         }
-        // Weights are read in the order in which they lie, but for a few inputs at a time, lest what is written is all over
-        // the memory.
-        let at_once = if self.to_windows { PACKED_INPUTS } else { 1 };
         let taps = &self.route.passes[task.pass].taps;
-        for input in (0..self.inputs).step_by(at_once) {
-            for channel in 0..channels {
-                for input in input..(input + at_once).min(self.inputs) {
-                    let filter = &weights[(first + channel) * channel_step + input * input_step..][..self.taps];
-                    for (index, &tap) in taps.iter().enumerate() {
-                        rows[(index * self.inputs + input) * width + channel] = filter[tap];
-                    }
+        let length = (self.inputs - 1) * input_step + self.taps;
+        let filter = |channel: usize| &weights[(first + channel) * channel_step..][..length];
+        // The filters of a few channels are read side by side.
+        let whole = channels - channels % PACKED;
+        for channel in (0..whole).step_by(PACKED) {
+            let filters: [&[f32]; PACKED] = std::array::from_fn(|n| filter(channel + n));
+            for input in 0..self.inputs {
+                for (index, &tap) in taps.iter().enumerate() {
+                    let row = &mut rows[(index * self.inputs + input) * width + channel..][..PACKED];
+                    row.iter_mut()
+                        .zip(&filters)
+                        .for_each(|(packed, filter)| *packed = filter[input * input_step + tap]);
+                }
+            }
+        }
+        for channel in whole..channels {
+            let filter = filter(channel);
+            for input in 0..self.inputs {
+                for (index, &tap) in taps.iter().enumerate() {
+                    rows[(index * self.inputs + input) * width + channel] = filter[input * input_step + tap];
                 }
             }
         }

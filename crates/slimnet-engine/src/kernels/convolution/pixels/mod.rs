@@ -9,6 +9,9 @@ macro_rules! each {
     ($index:ident in 0..$count:ident $body:block) => {
         each!($index $count $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
     };
+    ($index:ident in 0..$count:ident of 4 $body:block) => {
+        each!($index $count $body 0 1 2 3)
+    };
     ($index:ident $count:ident $body:block $($number:literal)*) => {
         $(if $number < $count {
             let $index: usize = $number;

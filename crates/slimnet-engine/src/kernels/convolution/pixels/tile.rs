@@ -92,26 +92,26 @@ fn block<S: Simd, const P: usize, const V: usize, const U: usize>(
         for (k, own) in own.iter().enumerate() {
             each!(p in 0..P {
                 let values = &rows[p][k];
-                for u in 0..U {
+                each!(u in 0..U of 4 {
                     let value = simd.splat_f32s(values[u]);
-                    for v in 0..V {
+                    each!(v in 0..V of 4 {
                         totals[p][v] = simd.mul_add_e_f32s(value, own[u][v], totals[p][v]);
-                    }
-                }
+                    });
+                });
             });
         }
         for (k, own) in own_rest.iter().enumerate() {
             each!(p in 0..P {
                 let value = simd.splat_f32s(rest[p][k]);
-                for v in 0..V {
+                each!(v in 0..V of 4 {
                     totals[p][v] = simd.mul_add_e_f32s(value, own[v], totals[p][v]);
-                }
+                });
             });
         }
     }
     let Some(places) = tile.places[pixel..].first_chunk::<P>() else { return };
     each!(p in 0..P {
-        let total = &mut totals[p];
+        let mut total = totals[p]; // a copy, so that all of the sums stay in registers
         let place = places[p] - tile.origin + tile.first;
         if !tile.ending.addend.is_empty() {
             let addend = &tile.ending.addend[place..][..tile.channels];
@@ -131,10 +131,10 @@ fn block<S: Simd, const P: usize, const V: usize, const U: usize>(
         }
         let target = &mut result[place..][..tile.channels];
         if target.len() == V * S::F32_LANES {
-            S::as_mut_simd_f32s(target).0.copy_from_slice(total);
+            S::as_mut_simd_f32s(target).0.copy_from_slice(&total);
         } else {
             for (target, total) in target.chunks_mut(S::F32_LANES).zip(total) {
-                simd.partial_store_f32s(target, *total);
+                simd.partial_store_f32s(target, total);
             }
         }
     });

@@ -277,18 +277,21 @@ fn add<S: Simd, const M: usize, const V: usize>(simd: S, of: &Sums<'_>, sums: &m
         let Some(window) = window.first_chunk::<V>() else { return };
         each!(m in 0..M {
             let value = simd.splat_f32s(values[m]);
-            for v in 0..V {
+            each!(v in 0..V of 4 {
                 totals[m][v] = simd.mul_add_e_f32s(value, window[v], totals[m][v]);
-            }
+            });
         });
     }
-    for (m, row) in S::as_mut_simd_f32s(sums).0.chunks_exact_mut(pitch).enumerate() {
-        if m >= of.skipped && m < M {
-            for (sum, &total) in row[of.first..].iter_mut().zip(&totals[m]) {
+    let rows = S::as_mut_simd_f32s(sums).0;
+    each!(m in 0..M {
+        let total = totals[m]; // a copy, so that all of the sums stay in registers
+        if m >= of.skipped {
+            let row = &mut rows[m * pitch + of.first..][..V];
+            for (sum, &total) in row.iter_mut().zip(&total) {
                 *sum = simd.add_f32s(*sum, total);
             }
         }
-    }
+    });
 }
 
 impl Sums<'_> {
