@@ -23,6 +23,9 @@ const CACHED: usize = 1 << 16;
 /// Most parts of an image.
 const MOST_PIXEL_PARTS: usize = 4;
 
+/// Channels whose weights are packed side by side.
+const PACKED: usize = 8;
+
 /// Weights that are worth handing to another thread.
 const WORTH_PACKING: usize = 1 << 14;
 
@@ -72,9 +75,8 @@ fn blocks(pixels: usize, channels: usize, machine: Machine) -> Vec<Block> {
         let count = vectors.div_ceil(most);
         (0..count).map(move |index| (index * vectors / count, (index + 1) * vectors / count))
     };
-    let cost = |most: usize| {
-        divided(most).map(|(start, end)| pixels_at_once(pixels, end - start, machine.registers).1).sum::<f64>()
-    };
+    let cost =
+        |most: usize| divided(most).map(|(start, end)| pixels_at_once(pixels, end - start, machine).1).sum::<f64>();
     let best = (1..=MOST_VECTORS).min_by(|&a, &b| cost(a).total_cmp(&cost(b))).unwrap_or(1);
     let block = |(start, end): (usize, usize)| {
         let (first, vectors) = (start * machine.lanes, end - start);
@@ -105,7 +107,7 @@ impl Correlation {
         for (number, pass) in route.passes.iter().enumerate() {
             for &block in &blocks {
                 let count = pixels_a_part.unwrap_or(pass.bases.len());
-                let (at_once, _) = pixels_at_once(count, block.vectors, machine.registers);
+                let (at_once, _) = pixels_at_once(count, block.vectors, machine);
                 tasks.push(Task { pass: number, block, weights: packed, at_once });
                 packed += block.vectors * machine.lanes * (1 + pass.depth());
             }
@@ -177,19 +179,37 @@ impl Correlation {
         // Distances of inputs and channels in the weights.
         let (input_step, channel_step) =
             if self.to_windows { (self.taps, self.inputs * self.taps) } else { (self.channels * self.taps, self.taps) };
-        let mut rows = packed.chunks_exact_mut(vectors * self.machine.lanes);
-        if let Some(row) = rows.next() {
-            row.fill(0.0);
-            if !bias.is_empty() {
-                row[..channels].copy_from_slice(&bias[first..][..channels]);
+        let width = vectors * self.machine.lanes;
+        let (start, rows) = packed.split_at_mut(width);
+        start.fill(0.0);
+        if !bias.is_empty() {
+            start[..channels].copy_from_slice(&bias[first..][..channels]);
+        }
+        if channels < width {
+            rows.chunks_exact_mut(width).for_each(|row| row[channels..].fill(0.0));
+        }
+        let taps = &self.route.passes[task.pass].taps;
+        let length = (self.inputs - 1) * input_step + self.taps;
+        let filter = |channel: usize| &weights[(first + channel) * channel_step..][..length];
+        // The filters of a few channels are read side by side.
+        let whole = channels - channels % PACKED;
+        for channel in (0..whole).step_by(PACKED) {
+            let filters: [&[f32]; PACKED] = std::array::from_fn(|n| filter(channel + n));
+            for input in 0..self.inputs {
+                for (index, &tap) in taps.iter().enumerate() {
+                    let row = &mut rows[(index * self.inputs + input) * width + channel..][..PACKED];
+                    row.iter_mut()
+                        .zip(&filters)
+                        .for_each(|(packed, filter)| *packed = filter[input * input_step + tap]);
+                }
             }
         }
-        for &tap in &self.route.passes[task.pass].taps {
-            for (input, row) in (0..self.inputs).zip(&mut rows) {
-                let weights = &weights[first * channel_step + input * input_step + tap..];
-                let (row, padding) = row.split_at_mut(channels);
-                row.iter_mut().zip(weights.iter().step_by(channel_step)).for_each(|(packed, weight)| *packed = *weight);
-                padding.fill(0.0);
+        for channel in whole..channels {
+            let filter = filter(channel);
+            for input in 0..self.inputs {
+                for (index, &tap) in taps.iter().enumerate() {
+                    rows[(index * self.inputs + input) * width + channel] = filter[input * input_step + tap];
+                }
             }
         }
     }
@@ -258,8 +278,7 @@ impl Correlation {
             let pass: &Pass = &self.route.passes[task.pass];
             let (start, end) = pixels.unwrap_or((0, count * pass.pixels));
             let (vectors, whole) = (task.block.vectors, pixels.is_some() || count == self.block);
-            let at_once =
-                if whole { task.at_once } else { pixels_at_once(end - start, vectors, self.machine.registers).0 };
+            let at_once = if whole { task.at_once } else { pixels_at_once(end - start, vectors, self.machine).0 };
             let tile = Tile {
                 source,
                 runs: &pass.runs,

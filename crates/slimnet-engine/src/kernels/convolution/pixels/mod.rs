@@ -4,9 +4,26 @@
 //! registers while it grows over all taps and channels of the source ([`tile`]); where these lie is worked out once
 //! ([`route`]). So neither narrow images nor strides leave vectors half empty, only channels that do not fill one.
 
+/// Writes a loop over `0..$count` out, so that what is indexed by it stays in registers, however long the body is.
+macro_rules! each {
+    ($index:ident in 0..$count:ident $body:block) => {
+        each!($index $count $body 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15)
+    };
+    ($index:ident in 0..$count:ident of 4 $body:block) => {
+        each!($index $count $body 0 1 2 3)
+    };
+    ($index:ident $count:ident $body:block $($number:literal)*) => {
+        $(if $number < $count {
+            let $index: usize = $number;
+            $body
+        })*
+    };
+}
+
 mod correlation;
 mod route;
 mod tile;
+mod weights;
 
 use crate::kernels::vector::arch;
 use pulp::{Simd, WithSimd};
@@ -14,6 +31,7 @@ use pulp::{Simd, WithSimd};
 use self::correlation::Correlation;
 use self::route::Route;
 use self::tile::Ending;
+use self::weights::WeightGradient;
 use super::geometry::Geometry;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -48,12 +66,11 @@ impl Machine {
 /// Whether there is a kernel for a node of this geometry, an operator or a gradient.
 pub(super) fn takes(node: &NodeType<'_>, geometry: &Geometry, to_windows: bool) -> bool {
     let gradient = matches!(node.op, Op::Gradient(_));
-    let weights = gradient && node.output(1).is_some();
     let possible = |way: bool, wanted: bool| !wanted || Route::possible(geometry, way);
     geometry.groups == 1
         && !geometry.is_empty()
-        && !weights
         && possible(to_windows, !gradient)
+        && possible(true, gradient && node.output(1).is_some())
         && possible(!to_windows, gradient && node.output(0).is_some())
 }
 
@@ -80,7 +97,8 @@ pub(super) fn prepare_gradient(
 ) -> Prepared {
     let wanted = |slot: usize| slot < gradient.inputs && node.output(slot).is_some();
     let input = if wanted(0) { Some(Correlation::new(geometry, !to_windows)?) } else { None };
-    Some(Box::new(Backward { slot: gradient.gradient_slot(0), input, bias: wanted(2) }))
+    let weights = if wanted(1) { Some(WeightGradient::new(geometry)?) } else { None };
+    Some(Box::new(Backward { slot: gradient.gradient_slot(0), to_windows, input, weights, bias: wanted(2) }))
 }
 
 /// Packed weights that are the same in every run.
@@ -160,8 +178,10 @@ impl Kernel for Forward {
 struct Backward {
     /// Slot of the gradient of the output.
     slot: usize,
-    /// How the gradient of the input is computed, if it is wanted.
+    to_windows: bool,
+    /// How the gradients of input and weights are computed, if they are wanted.
     input: Option<Correlation>,
+    weights: Option<WeightGradient>,
     /// Whether the gradient of the bias is wanted.
     bias: bool,
 }
@@ -176,6 +196,11 @@ impl Kernel for Backward {
             correlation.pack(call.input(1), &[], packed);
             correlation.run(dy, packed, Ending { addend: &[], clamp: None }, call.output(0), scratch);
         }
+        if let Some(gradient) = &self.weights {
+            let x = call.input::<f32>(0);
+            let (windows, axes) = if self.to_windows { (dy, x) } else { (x, dy) };
+            gradient.run(windows, axes, call.output(1), scratch);
+        }
         if self.bias {
             sum_rows(call.output(2), dy);
         }
@@ -183,10 +208,11 @@ impl Kernel for Backward {
     }
 
     fn reads(&self, input: usize) -> bool {
-        input == self.slot || (input == 1 && self.input.is_some())
+        input == self.slot || (input == 0 && self.weights.is_some()) || (input == 1 && self.input.is_some())
     }
 
     fn scratch(&self) -> usize {
-        self.input.as_ref().map_or(0, |correlation| padded(correlation.packed()) + correlation.scratch())
+        let input = |correlation: &Correlation| padded(correlation.packed()) + correlation.scratch();
+        self.input.as_ref().map_or(0, input).max(self.weights.as_ref().map_or(0, WeightGradient::scratch))
     }
 }

@@ -3,28 +3,30 @@
 
 use pulp::Simd;
 
+use super::Machine;
 use super::route::Run;
-
-/// Products between two looks at where a pixel's source is.
-const UNROLL: usize = 4;
 
 /// Most vectors of channels of a block.
 pub(super) const MOST_VECTORS: usize = 4;
 
 /// Numbers of pixels of a block, for each number of vectors.
-const PIXELS: [&[usize]; MOST_VECTORS] =
-    [&[1, 2, 3, 4, 6, 8, 12, 16], &[1, 2, 3, 4, 6, 8, 10, 12], &[1, 2, 3, 4, 6, 8], &[1, 2, 3, 4, 6]];
+const PIXELS: [&[usize]; MOST_VECTORS] = [&[1, 2, 4, 8, 12, 16], &[1, 2, 4, 6, 8, 12], &[1, 2, 4, 8], &[1, 2, 4, 6]];
 
 /// Most sums that the registers hold beside what is added to them.
 #[inline(always)]
-const fn most_sums(registers: usize) -> usize {
-    if registers >= 32 { 24 } else { 12 }
+pub(super) const fn most_sums(registers: usize, lanes: usize) -> usize {
+    match registers {
+        _ if lanes == 1 => 4,
+        32.. => 24,
+        _ => 12,
+    }
 }
 
 /// How many pixels are computed at once of `pixels`, with so many vectors of channels, and how long all takes, in cycles
 /// for each product of a pixel.
-pub(super) fn pixels_at_once(pixels: usize, vectors: usize, registers: usize) -> (usize, f64) {
-    let fits = |&count: &usize| count == 1 || count <= pixels && count * vectors <= most_sums(registers);
+pub(super) fn pixels_at_once(pixels: usize, vectors: usize, machine: Machine) -> (usize, f64) {
+    let most = most_sums(machine.registers, machine.lanes);
+    let fits = |&count: &usize| count == 1 || count <= pixels && count * vectors <= most;
     let cost = |count: usize| {
         // Two products or loads a cycle; a sum can be added to every fourth. Weights come from farther away.
         let (sums, loads) = ((count * vectors) as f64, (count + vectors) as f64);
@@ -61,10 +63,15 @@ pub(super) struct Tile<'a> {
     pub ending: Ending<'a>,
 }
 
-/// `P` pixels of `V` vectors from pixel `pixel` on.
+/// `P` pixels of `V` vectors from pixel `pixel` on, with `U` products between two looks at where a pixel's source is.
 #[inline(always)]
-fn block<S: Simd, const P: usize, const V: usize>(simd: S, tile: &Tile<'_>, pixel: usize, result: &mut [f32]) {
-    if P * V > most_sums(S::REGISTER_COUNT) && P > 1 {
+fn block<S: Simd, const P: usize, const V: usize, const U: usize>(
+    simd: S,
+    tile: &Tile<'_>,
+    pixel: usize,
+    result: &mut [f32],
+) {
+    if P * V > most_sums(S::REGISTER_COUNT, S::F32_LANES) && P > 1 {
         return; // never chosen; spares the code
     }
     let Some(bases) = tile.bases[pixel..].first_chunk::<P>() else { return };
@@ -74,33 +81,38 @@ fn block<S: Simd, const P: usize, const V: usize>(simd: S, tile: &Tile<'_>, pixe
         let (own, rest) = weights.split_at(run.length);
         weights = rest;
         let source = &tile.source[run.offset..];
-        let rows: [&[f32]; P] = std::array::from_fn(|p| &source[bases[p]..][..run.length]);
-        let (own, own_rest) = own.as_chunks::<UNROLL>();
-        let rest: [&[f32]; P] = std::array::from_fn(|p| &rows[p].as_chunks::<UNROLL>().1[..own_rest.len()]);
-        let rows: [&[[f32; UNROLL]]; P] = std::array::from_fn(|p| &rows[p].as_chunks::<UNROLL>().0[..own.len()]);
+        let (own, own_rest) = own.as_chunks::<U>();
+        let mut rows: [&[[f32; U]]; P] = [&[]; P];
+        let mut rest: [&[f32]; P] = [&[]; P];
+        each!(p in 0..P {
+            let (row, row_rest) = source[bases[p]..][..run.length].as_chunks::<U>();
+            rows[p] = &row[..own.len()];
+            rest[p] = &row_rest[..own_rest.len()];
+        });
         for (k, own) in own.iter().enumerate() {
-            for p in 0..P {
+            each!(p in 0..P {
                 let values = &rows[p][k];
-                for u in 0..UNROLL {
+                each!(u in 0..U of 4 {
                     let value = simd.splat_f32s(values[u]);
-                    for v in 0..V {
+                    each!(v in 0..V of 4 {
                         totals[p][v] = simd.mul_add_e_f32s(value, own[u][v], totals[p][v]);
-                    }
-                }
-            }
+                    });
+                });
+            });
         }
         for (k, own) in own_rest.iter().enumerate() {
-            for p in 0..P {
+            each!(p in 0..P {
                 let value = simd.splat_f32s(rest[p][k]);
-                for v in 0..V {
+                each!(v in 0..V of 4 {
                     totals[p][v] = simd.mul_add_e_f32s(value, own[v], totals[p][v]);
-                }
-            }
+                });
+            });
         }
     }
     let Some(places) = tile.places[pixel..].first_chunk::<P>() else { return };
-    for (total, &place) in totals.iter_mut().zip(places) {
-        let place = place - tile.origin + tile.first;
+    each!(p in 0..P {
+        let mut total = totals[p]; // a copy, so that all of the sums stay in registers
+        let place = places[p] - tile.origin + tile.first;
         if !tile.ending.addend.is_empty() {
             let addend = &tile.ending.addend[place..][..tile.channels];
             for (v, total) in total.iter_mut().enumerate() {
@@ -119,26 +131,26 @@ fn block<S: Simd, const P: usize, const V: usize>(simd: S, tile: &Tile<'_>, pixe
         }
         let target = &mut result[place..][..tile.channels];
         if target.len() == V * S::F32_LANES {
-            S::as_mut_simd_f32s(target).0.copy_from_slice(total);
+            S::as_mut_simd_f32s(target).0.copy_from_slice(&total);
         } else {
             for (target, total) in target.chunks_mut(S::F32_LANES).zip(total) {
-                simd.partial_store_f32s(target, *total);
+                simd.partial_store_f32s(target, total);
             }
         }
-    }
+    });
 }
 
 /// All pixels, in blocks of `P`; the last block may compute again what the one before has.
 #[inline(always)]
-fn pixels<S: Simd, const P: usize, const V: usize>(simd: S, tile: &Tile<'_>, result: &mut [f32]) {
+fn pixels<S: Simd, const P: usize, const V: usize, const U: usize>(simd: S, tile: &Tile<'_>, result: &mut [f32]) {
     let count = tile.bases.len();
     let mut pixel = 0;
     while pixel + P <= count {
-        block::<S, P, V>(simd, tile, pixel, result);
+        block::<S, P, V, U>(simd, tile, pixel, result);
         pixel += P;
     }
     if pixel < count && count >= P {
-        block::<S, P, V>(simd, tile, count - P, result);
+        block::<S, P, V, U>(simd, tile, count - P, result);
     }
 }
 
@@ -147,13 +159,17 @@ impl Tile<'_> {
     #[inline(always)]
     pub fn compute<S: Simd>(&self, simd: S, vectors: usize, at_once: usize, result: &mut [f32]) {
         macro_rules! blocks {
-            ($($v:literal: [$($p:literal)*])*) => {
+            ($($v:literal $wide:literal $narrow:literal: [$($p:literal)*])*) => {
                 match (vectors, at_once) {
-                    $($(($v, $p) => pixels::<S, $p, $v>(simd, self, result),)*)*
+                    $($(
+                        ($v, $p) if S::REGISTER_COUNT >= 32 => pixels::<S, $p, $v, $wide>(simd, self, result),
+                        ($v, $p) => pixels::<S, $p, $v, $narrow>(simd, self, result),
+                    )*)*
                     _ => unreachable!("a block of another size"),
                 }
             };
         }
-        blocks!(1: [1 2 3 4 6 8 12 16] 2: [1 2 3 4 6 8 10 12] 3: [1 2 3 4 6 8] 4: [1 2 3 4 6]);
+        // The more vectors, the fewer of the weights does a register remain for.
+        blocks!(1 4 2: [1 2 4 8 12 16] 2 2 1: [1 2 4 6 8 12] 3 1 1: [1 2 4 8] 4 1 1: [1 2 4 6]);
     }
 }
