@@ -6,6 +6,7 @@
 
 mod correlation;
 mod dense;
+mod depthwise;
 mod geometry;
 mod passes;
 mod stage;
@@ -19,10 +20,12 @@ use self::correlation::Correlation;
 use self::dense::Dense;
 use self::geometry::Geometry;
 use self::weights::WeightGradient;
-use super::{Call, Family, Kernel, KernelError, NodeType, Prepared, plain};
+use super::arrangement::Layout;
+use super::{Call, Family, Kernel, KernelError, NodeType, Prepared};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
+pub(super) const FAMILY: Family =
+    Family { forward: prepare, gradient: prepare_gradient, arrangement: depthwise::arrangement };
 
 /// Geometry of an operator of the family, and whether it goes from the axes to the windows.
 fn geometry(op: &Op, x: &[usize], weights: &[usize], y: &[usize]) -> Option<(Geometry, bool)> {
@@ -94,6 +97,9 @@ impl WeightProduct {
 }
 
 fn prepare(node: &NodeType<'_>) -> Prepared {
+    if node.layout == Layout::ChannelsLast {
+        return depthwise::prepare(node);
+    }
     if !matches!(node.op, Op::Conv(_) | Op::ConvTranspose(_)) || !node.all_f32() {
         return None;
     }
@@ -107,6 +113,9 @@ fn prepare(node: &NodeType<'_>) -> Prepared {
 }
 
 fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
+    if node.layout == Layout::ChannelsLast {
+        return depthwise::prepare_gradient(gradient, node);
+    }
     if !matches!(gradient.of, Op::Conv(_) | Op::ConvTranspose(_)) || !node.all_f32() {
         return None;
     }
