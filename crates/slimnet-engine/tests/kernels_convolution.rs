@@ -219,3 +219,42 @@ fn bits_do_not_depend_on_threads() {
         assert!(one == on(2) && one == on(3), "{x:?} {weights:?}");
     }
 }
+
+#[test]
+fn depthwise_convolutions() {
+    use AutoPad::{NotSet, SameLower, SameUpper};
+    for channels in [2, 3, 8, 16, 17, 24, 32, 50, 80, 112] {
+        let deep = channels as i64;
+        check_conv(&conv(deep, &[], &[1; 4], &[], NotSet), &[2, channels, 4, 5], &[channels, 1, 3, 3], channels < 18);
+        check_conv(
+            &conv(deep, &[2, 2], &[1; 4], &[], NotSet),
+            &[1, channels, 5, 4],
+            &[channels, 1, 3, 3],
+            channels < 18,
+        );
+    }
+    for (x, kernel, strides, pads, dilations) in [
+        (&[5, 3, 5, 6][..], &[3, 3][..], &[3, 2][..], &[0, 2, 1, 1][..], &[][..]),
+        (&[2, 17, 6, 4], &[5, 5], &[], &[2; 4], &[]),
+        (&[1, 17, 7, 6], &[3, 3], &[1, 1], &[2, 1, 0, 3], &[2, 2]),
+        // The kernel is wider than what lies under it; windows in the padding alone.
+        (&[2, 4, 2, 2], &[5, 7], &[], &[3, 3, 3, 4], &[]),
+        (&[1, 18, 2, 1], &[3, 3], &[], &[4, 5, 3, 6], &[]),
+        (&[2, 3, 1, 1], &[3, 3], &[], &[1; 4], &[]),
+        (&[2, 17, 2, 2], &[3, 3], &[], &[0, 1, 1, 1], &[]),
+        (&[2, 5, 3, 9], &[1, 4], &[1, 3], &[0, 1, 0, 2], &[1, 2]),
+        (&[2, 3, 4, 4], &[1, 1], &[2, 1], &[], &[]),
+        (&[2, 17, 9], &[3], &[], &[1, 1], &[]),
+        (&[3, 16, 9], &[3], &[2], &[2, 0], &[3]),
+        (&[2, 5, 3, 4, 3], &[3, 3, 3], &[], &[1; 6], &[]),
+        (&[1, 17, 3, 2, 4], &[2, 2, 3], &[2, 1, 1], &[1, 0, 2, 0, 1, 0], &[1, 2, 1]),
+    ] {
+        let weights: Vec<usize> = [x[1], 1].into_iter().chain(kernel.iter().copied()).collect();
+        check_conv(&conv(x[1] as i64, strides, pads, dilations, NotSet), x, &weights, true);
+    }
+    check_conv(&conv(3, &[2, 2], &[], &[], SameUpper), &[2, 3, 5, 6], &[3, 1, 3, 3], true);
+    check_conv(&conv(9, &[2, 3], &[], &[], SameLower), &[1, 9, 5, 6], &[9, 1, 2, 3], true);
+    // Several parts.
+    check_conv(&conv(64, &[], &[1; 4], &[], NotSet), &[9, 64, 12, 12], &[64, 1, 3, 3], false);
+    check_conv(&conv(40, &[2, 2], &[1; 4], &[], NotSet), &[9, 40, 24, 24], &[40, 1, 5, 5], false);
+}

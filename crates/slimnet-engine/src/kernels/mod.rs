@@ -12,6 +12,7 @@
 pub mod arrangement;
 mod broadcast;
 pub mod call;
+mod channels;
 mod convolution;
 mod elementwise;
 mod functions;

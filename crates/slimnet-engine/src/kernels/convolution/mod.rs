@@ -6,6 +6,7 @@
 
 mod correlation;
 mod dense;
+mod depthwise;
 pub(super) mod geometry;
 mod passes;
 mod pixels;
@@ -120,6 +121,9 @@ fn arrangement(node: &NodeType<'_>) -> Arrangement {
     if matches!(node.op, Op::Conv(_)) && constant.is_some_and(sparse::is_worthwhile) {
         return Arrangement::Plain;
     }
+    if depthwise::arrangement(node) == Arrangement::ChannelsLast {
+        return Arrangement::ChannelsLast;
+    }
     match node_geometry(node) {
         Some((geometry, to_windows)) if pixels::takes(node, &geometry, to_windows) => Arrangement::ChannelsLast,
         _ => Arrangement::Plain,
@@ -137,7 +141,7 @@ fn prepare(node: &NodeType<'_>) -> Prepared {
     }
     if node.layout == Layout::ChannelsLast {
         let takes = pixels::takes(node, &geometry, to_windows);
-        return if takes { pixels::prepare(node, &geometry, to_windows) } else { None };
+        return if takes { pixels::prepare(node, &geometry, to_windows) } else { depthwise::prepare(node) };
     }
     if let Some(kernel) = sparse::prepare_convolution(node, &geometry) {
         return Some(kernel);
@@ -152,7 +156,11 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
     let (geometry, to_windows) = node_geometry(node)?;
     if node.layout == Layout::ChannelsLast {
         let takes = pixels::takes(node, &geometry, to_windows);
-        return if takes { pixels::prepare_gradient(gradient, node, &geometry, to_windows) } else { None };
+        return if takes {
+            pixels::prepare_gradient(gradient, node, &geometry, to_windows)
+        } else {
+            depthwise::prepare_gradient(gradient, node)
+        };
     }
     let slot = gradient.gradient_slot(0);
     let y = &node.input(slot)?.shape;

@@ -1,7 +1,8 @@
 //! Gradients of weights: every window's source times what reaches the window, summed over all windows.
 #![allow(clippy::inline_always)] // code of the widest vectors
 
-use pulp::{Arch, Simd, WithSimd};
+use crate::kernels::vector::arch;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::geometry::Geometry;
@@ -155,7 +156,7 @@ impl WeightGradient {
             let windows = &windows[first * self.route.result..][..images * self.route.result];
             let axes = &axes[first * self.route.source..];
             let (axes_copy, windows_copy) = space.split_at_mut(axes_copy);
-            Arch::new().dispatch(Part { of: self, windows, axes, sums, axes_copy, windows_copy });
+            arch().dispatch(Part { of: self, windows, axes, sums, axes_copy, windows_copy });
         };
         let space = axes_copy + windows_copy;
         if self.parts() == 1 {

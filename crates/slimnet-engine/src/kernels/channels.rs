@@ -1,0 +1,127 @@
+//! Vectors along the channels of tensors whose channels come last.
+// Helpers of inner loops must end up in the code that is compiled for the machine's vectors.
+#![allow(clippy::inline_always)]
+
+use crate::kernels::vector::arch;
+use pulp::{Simd, WithSimd};
+
+use super::Epilogue;
+
+/// Work on vectors of channels.
+pub(super) trait Work {
+    /// Does it. `WHOLE` says that the channels fill vectors without a rest.
+    fn run<S: Simd, const WHOLE: bool>(self, simd: S);
+}
+
+/// Does work on tensors of `channels` channels in code for the machine's vectors.
+pub(super) fn dispatch(channels: usize, work: impl Work) {
+    let work = Any { channels, work };
+    // Where only half a vector would be filled, shorter ones do more.
+    #[cfg(target_arch = "x86_64")]
+    if !channels.is_multiple_of(16)
+        && (channels.is_multiple_of(8) || channels < 8)
+        && let Some(simd) = pulp::x86::V3::try_new()
+    {
+        return Simd::vectorize(simd, work);
+    }
+    arch().dispatch(work);
+}
+
+struct Any<W> {
+    channels: usize,
+    work: W,
+}
+
+impl<W: Work> WithSimd for Any<W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        if self.channels.is_multiple_of(S::F32_LANES) {
+            self.work.run::<S, true>(simd);
+        } else {
+            self.work.run::<S, false>(simd);
+        }
+    }
+}
+
+/// One vector of the channels of every pixel.
+#[derive(Clone, Copy)]
+pub(super) struct Block<S, const WHOLE: bool> {
+    pub simd: S,
+    /// Length of a pixel and place of the block in it: in vectors if they are whole, else in elements.
+    unit: usize,
+    at: usize,
+    /// Elements of the block.
+    width: usize,
+}
+
+impl<S: Simd, const WHOLE: bool> Block<S, WHOLE> {
+    /// Number of blocks of a pixel.
+    #[inline(always)]
+    pub fn count(channels: usize) -> usize {
+        channels.div_ceil(S::F32_LANES)
+    }
+
+    #[inline(always)]
+    pub fn new(simd: S, channels: usize, index: usize) -> Self {
+        if WHOLE {
+            Self { simd, unit: channels / S::F32_LANES, at: index, width: S::F32_LANES }
+        } else {
+            let at = index * S::F32_LANES;
+            Self { simd, unit: channels, at, width: S::F32_LANES.min(channels - at) }
+        }
+    }
+
+    /// The block of a pixel. Lanes behind the last channel hold zeros.
+    #[inline(always)]
+    pub fn load(self, data: &[f32], pixel: usize) -> S::f32s {
+        let place = pixel * self.unit + self.at;
+        if WHOLE { S::as_simd_f32s(data).0[place] } else { self.simd.partial_load_f32s(&data[place..][..self.width]) }
+    }
+
+    #[inline(always)]
+    pub fn store(self, data: &mut [f32], pixel: usize, value: S::f32s) {
+        let place = pixel * self.unit + self.at;
+        if WHOLE {
+            S::as_mut_simd_f32s(data).0[place] = value;
+        } else {
+            self.simd.partial_store_f32s(&mut data[place..][..self.width], value);
+        }
+    }
+}
+
+/// What is done to a result before it is stored: a tensor is added, then values are limited.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Steps {
+    add: Option<usize>,
+    clamp: Option<(f32, f32)>,
+}
+
+impl Steps {
+    /// Takes a step in, if it comes in this order.
+    pub fn absorb(&mut self, step: &Epilogue) -> bool {
+        match *step {
+            _ if self.clamp.is_some() => return false,
+            Epilogue::Add { .. } if self.add.is_some() => return false,
+            Epilogue::Add { slot } => self.add = Some(slot),
+            Epilogue::Clamp { low, high } => self.clamp = Some((low, high)),
+        }
+        true
+    }
+
+    /// The slot of the tensor that is added.
+    pub fn added(&self) -> Option<usize> {
+        self.add
+    }
+
+    /// A value within the limits, or not a number.
+    #[inline(always)]
+    pub fn limited<S: Simd>(&self, simd: S, value: S::f32s) -> S::f32s {
+        let Some((low, high)) = self.clamp else { return value };
+        let (low, high) = (simd.splat_f32s(low), simd.splat_f32s(high));
+        // By comparison, so that what is not a number stays as it is on every machine.
+        let value = simd.select_f32s(simd.less_than_f32s(value, low), low, value);
+        simd.select_f32s(simd.less_than_f32s(high, value), high, value)
+    }
+}

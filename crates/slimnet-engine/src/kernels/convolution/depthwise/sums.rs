@@ -1,0 +1,251 @@
+//! One side of a depthwise convolution from the other: sums over taps.
+
+use pulp::Simd;
+use rayon::prelude::*;
+
+use super::super::geometry::{Axis, Geometry};
+use super::reach::Reach;
+use crate::kernels::channels::{Block, Steps, Work, dispatch};
+
+/// Multiplications of a part of the work.
+const PART: usize = 1 << 17;
+
+/// Sums over taps: from the axes to the windows or back.
+#[derive(Debug)]
+pub(super) struct Sums {
+    channels: usize,
+    reach: [Reach; 3],
+    /// Lengths of the axes of the source.
+    source: [usize; 3],
+    /// Taps of each axis.
+    taps: [usize; 3],
+    /// If taps of a row are three neighbours: element `o` of the target reads from `o − shift` on, and whether the first
+    /// that it reads has the last tap.
+    slide: Option<(isize, bool)>,
+    /// Rows of all images.
+    rows: usize,
+    /// Rows of a part of the work.
+    together: usize,
+}
+
+/// Operands of one application.
+#[derive(Clone, Copy)]
+pub(super) struct Operands<'a> {
+    /// `[N, spatial…, C]`.
+    pub source: &'a [f32],
+    /// `[taps, C]`.
+    pub weights: &'a [f32],
+    /// `[C]`, or empty.
+    pub bias: &'a [f32],
+    /// What is added, of the shape of the result, or empty.
+    pub added: &'a [f32],
+    pub steps: Steps,
+}
+
+impl Sums {
+    pub fn new(geometry: &Geometry, to_windows: bool) -> Option<Self> {
+        let axes = &geometry.axes;
+        let of = |axis: &Axis| if to_windows { Reach::to_windows(axis) } else { Reach::to_axis(axis) };
+        let reach = [of(&axes[0])?, of(&axes[1])?, of(&axes[2])?];
+        let source = axes.map(|axis| if to_windows { axis.length } else { axis.windows });
+        let row = axes[2];
+        let slides = row.taps == 3 && row.stride == 1 && row.dilation == 1;
+        let begin = isize::try_from(row.begin).ok()?;
+        let slide = slides.then_some(if to_windows { (begin, false) } else { (2 - begin, true) });
+        let rows = geometry.images * reach[0].targets() * reach[1].targets();
+        let work = reach[2].targets() * geometry.groups * geometry.taps();
+        let taps = axes.map(|axis| axis.taps);
+        Some(Self { channels: geometry.groups, reach, source, taps, slide, rows, together: (PART / work).max(1) })
+    }
+
+    /// Elements of a row of the target.
+    fn row(&self) -> usize {
+        self.reach[2].targets() * self.channels
+    }
+
+    pub fn run(&self, operands: Operands<'_>, target: &mut [f32]) {
+        let length = self.together * self.row();
+        let part = |index: usize, target: &mut [f32]| {
+            dispatch(self.channels, Part { sums: self, operands, first: index * self.together, target });
+        };
+        if self.rows <= self.together {
+            part(0, target);
+        } else {
+            target.par_chunks_mut(length).enumerate().for_each(|(index, target)| part(index, target));
+        }
+    }
+}
+
+/// Some rows of the target.
+struct Part<'a> {
+    sums: &'a Sums,
+    operands: Operands<'a>,
+    first: usize,
+    target: &'a mut [f32],
+}
+
+impl Work for Part<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const WHOLE: bool>(self, simd: S) {
+        let Self { sums, operands, first, target } = self;
+        let blocks = Block::<S, WHOLE>::count(sums.channels);
+        let length = sums.row();
+        let [depths, heights] = [0, 1].map(|axis| sums.reach[axis].targets());
+        for (index, target) in target.chunks_exact_mut(length).enumerate() {
+            let row = first + index;
+            let (image, depth, height) = (row / (depths * heights), row / heights % depths, row % heights);
+            let added = if operands.added.is_empty() { &[] } else { &operands.added[row * length..][..length] };
+            let row = Row {
+                sums,
+                operands: Operands { added, ..operands },
+                above: image * sums.source[0],
+                depths: sums.reach[0].of(depth),
+                heights: sums.reach[1].of(height),
+            };
+            let mut at = 0;
+            if let ([(depth_tap, depth)], Some(slide), 1..=3) = (row.depths, sums.slide, row.heights.len()) {
+                let under = (*depth_tap * sums.taps[1], (row.above + depth) * sums.source[1]);
+                while at < blocks {
+                    // Weights of two blocks fit into registers where there are many.
+                    let two = S::REGISTER_COUNT >= 32 && at + 2 <= blocks;
+                    match (row.heights, two) {
+                        ([a, b, c], true) => row.slide::<S, WHOLE, 3, 2>(simd, at, [*a, *b, *c], under, slide, target),
+                        ([a, b], true) => row.slide::<S, WHOLE, 2, 2>(simd, at, [*a, *b], under, slide, target),
+                        ([a], true) => row.slide::<S, WHOLE, 1, 2>(simd, at, [*a], under, slide, target),
+                        ([a, b, c], _) => row.slide::<S, WHOLE, 3, 1>(simd, at, [*a, *b, *c], under, slide, target),
+                        ([a, b], _) => row.slide::<S, WHOLE, 2, 1>(simd, at, [*a, *b], under, slide, target),
+                        ([a], _) => row.slide::<S, WHOLE, 1, 1>(simd, at, [*a], under, slide, target),
+                        _ => unreachable!("one to three rows"),
+                    }
+                    at += if two { 2 } else { 1 };
+                }
+                continue;
+            }
+            while at < blocks {
+                match blocks - at {
+                    4.. => row.each::<S, WHOLE, 4>(simd, at, target),
+                    2.. => row.each::<S, WHOLE, 2>(simd, at, target),
+                    _ => row.each::<S, WHOLE, 1>(simd, at, target),
+                }
+                at += match blocks - at {
+                    4.. => 4,
+                    2.. => 2,
+                    _ => 1,
+                };
+            }
+        }
+    }
+}
+
+/// A row of the target and what reaches it.
+struct Row<'a> {
+    sums: &'a Sums,
+    operands: Operands<'a>,
+    /// Planes of the source before the image.
+    above: usize,
+    depths: &'a [(usize, usize)],
+    heights: &'a [(usize, usize)],
+}
+
+impl Row<'_> {
+    #[inline(always)]
+    fn bias<S: Simd, const WHOLE: bool>(&self, block: Block<S, WHOLE>) -> S::f32s {
+        if self.operands.bias.is_empty() { block.simd.splat_f32s(0.0) } else { block.load(self.operands.bias, 0) }
+    }
+
+    #[inline(always)]
+    fn finish<S: Simd, const WHOLE: bool>(
+        &self,
+        block: Block<S, WHOLE>,
+        target: &mut [f32],
+        pixel: usize,
+        sum: S::f32s,
+    ) {
+        let Operands { added, steps, .. } = &self.operands;
+        let sum = if added.is_empty() { sum } else { block.simd.add_f32s(sum, block.load(added, pixel)) };
+        block.store(target, pixel, steps.limited(block.simd, sum));
+    }
+
+    /// Some blocks of the channels of every pixel, with any taps.
+    #[inline(always)]
+    fn each<S: Simd, const WHOLE: bool, const BLOCKS: usize>(&self, simd: S, first: usize, target: &mut [f32]) {
+        let Operands { source, weights, .. } = self.operands;
+        let sums = self.sums;
+        let blocks: [Block<S, WHOLE>; BLOCKS] =
+            std::array::from_fn(|index| Block::new(simd, sums.channels, first + index));
+        let bias = blocks.map(|block| self.bias(block));
+        for pixel in 0..sums.reach[2].targets() {
+            let columns = sums.reach[2].of(pixel);
+            let mut totals = bias;
+            for &(depth_tap, depth) in self.depths {
+                for &(tap, height) in self.heights {
+                    let tap = (depth_tap * sums.taps[1] + tap) * sums.taps[2];
+                    let place = ((self.above + depth) * sums.source[1] + height) * sums.source[2];
+                    for &(column_tap, column) in columns {
+                        for (block, total) in blocks.iter().zip(&mut totals) {
+                            let value = block.load(source, place + column);
+                            *total = simd.mul_add_e_f32s(value, block.load(weights, tap + column_tap), *total);
+                        }
+                    }
+                }
+            }
+            for (block, total) in blocks.into_iter().zip(totals) {
+                self.finish(block, target, pixel, total);
+            }
+        }
+    }
+
+    /// Some blocks of the channels where three neighbours in each of some rows are summed: every element of the source is
+    /// read once, and weights stay in registers.
+    ///
+    /// `under` is the first of the rows of taps and of the source that belong to the depth.
+    #[inline(always)]
+    fn slide<S: Simd, const WHOLE: bool, const ROWS: usize, const BLOCKS: usize>(
+        &self,
+        simd: S,
+        first: usize,
+        heights: [(usize, usize); ROWS],
+        under: (usize, usize),
+        (shift, mirrored): (isize, bool),
+        target: &mut [f32],
+    ) {
+        let Operands { source, weights, .. } = self.operands;
+        let sums = self.sums;
+        let blocks: [Block<S, WHOLE>; BLOCKS] =
+            std::array::from_fn(|index| Block::new(simd, sums.channels, first + index));
+        let bias = blocks.map(|block| self.bias(block));
+        let factors: [[[S::f32s; 3]; ROWS]; BLOCKS] = blocks.map(|block| {
+            heights.map(|(tap, _)| {
+                let tap = (under.0 + tap) * 3;
+                std::array::from_fn(|column| block.load(weights, tap + if mirrored { 2 - column } else { column }))
+            })
+        });
+        let rows = heights.map(|(_, height)| {
+            let start = (under.1 + height) * sums.source[2] * sums.channels;
+            &source[start..][..sums.source[2] * sums.channels]
+        });
+        let windows = sums.reach[2].targets();
+        // The sums of the window that ends at the step, of the next, and of that after.
+        let mut totals = [bias; 3];
+        for step in 0..windows + 2 {
+            let column = (step as isize).wrapping_sub(shift) as usize;
+            if column < sums.source[2] {
+                for row in 0..ROWS {
+                    for index in 0..BLOCKS {
+                        let value = blocks[index].load(rows[row], column);
+                        for place in 0..3 {
+                            totals[place][index] =
+                                simd.mul_add_e_f32s(value, factors[index][row][2 - place], totals[place][index]);
+                        }
+                    }
+                }
+            }
+            if step >= 2 {
+                for index in 0..BLOCKS {
+                    self.finish(blocks[index], target, step - 2, totals[0][index]);
+                }
+            }
+            totals = [totals[1], totals[2], bias];
+        }
+    }
+}
