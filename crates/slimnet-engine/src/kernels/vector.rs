@@ -50,6 +50,22 @@ pub fn padded(rest: &[f32], value: f32) -> [f32; LANES] {
     lanes
 }
 
+/// The last lanes of a slice whose length is no multiple of them, and how many of these, the first ones, belong to whole
+/// vectors before: the rest counts. A slice shorter than a vector is moved to the end, with zeros before.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub fn last(x: &[f32]) -> ([f32; LANES], usize) {
+    let before = LANES - x.len() % LANES;
+    match x.last_chunk::<LANES>() {
+        Some(last) => (*last, before),
+        None => {
+            let mut last = [0f32; LANES];
+            last[before..].copy_from_slice(x);
+            (last, before)
+        }
+    }
+}
+
 /// Joins lanes in halves.
 #[allow(clippy::inline_always)]
 #[inline(always)]
@@ -79,11 +95,16 @@ pub fn sum(x: &[f32]) -> f32 {
                 sums[1][lane] += pair[1][lane];
             }
         }
-        let rest = padded(rest, 0.0);
         let single = single.first().copied().unwrap_or([0.0; LANES]);
         let [mut sum, other] = sums;
         for lane in 0..LANES {
-            sum[lane] += other[lane] + (single[lane] + rest[lane]);
+            sum[lane] += other[lane] + single[lane];
+        }
+        if !rest.is_empty() {
+            let (last, before) = last(block);
+            for lane in 0..LANES {
+                sum[lane] += if lane < before { 0.0 } else { last[lane] };
+            }
         }
         total += join(
             sum,

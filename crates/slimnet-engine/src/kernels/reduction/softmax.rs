@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use slimnet_graph::ops::normalization::SoftmaxKind;
 
 use crate::kernels::functions::{exp, ln};
-use crate::kernels::vector::{LANES, join, padded, sum, vectorized};
+use crate::kernels::vector::{LANES, join, last, padded, sum, vectorized};
 use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
 
 /// Elements of a part of the work.
@@ -96,20 +96,26 @@ impl Kernel for Backward {
 #[allow(clippy::inline_always)]
 #[inline(always)]
 fn zip(result: &mut [f32], a: &[f32], b: &[f32], function: impl Fn(f32, f32) -> f32) {
-    let (results, rest) = result.as_chunks_mut::<LANES>();
-    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (result, (a, b)) in results.iter_mut().zip(a.iter().zip(b)) {
+    let whole = result.len() / LANES * LANES;
+    let (results, _) = result.as_chunks_mut::<LANES>();
+    let (vectors_a, vectors_b) = (a.as_chunks::<LANES>().0, b.as_chunks::<LANES>().0);
+    for (result, (a, b)) in results.iter_mut().zip(vectors_a.iter().zip(vectors_b)) {
         for lane in 0..LANES {
             result[lane] = function(a[lane], b[lane]);
         }
     }
-    if !rest.is_empty() {
-        let (a, b) = (padded(rest_a, 0.0), padded(rest_b, 0.0));
-        let mut last = [0f32; LANES];
-        for lane in 0..LANES {
-            last[lane] = function(a[lane], b[lane]);
-        }
-        rest.copy_from_slice(&last[..rest.len()]);
+    if whole == result.len() {
+        return;
+    }
+    let ((last_a, before), (last_b, _)) = (last(a), last(b));
+    let mut values = [0f32; LANES];
+    for lane in 0..LANES {
+        values[lane] = function(last_a[lane], last_b[lane]);
+    }
+    match result.last_chunk_mut::<LANES>() {
+        // Elements that whole vectors had before get the same values again.
+        Some(result) => *result = values,
+        None => result.copy_from_slice(&values[before..]),
     }
 }
 
@@ -117,17 +123,19 @@ fn zip(result: &mut [f32], a: &[f32], b: &[f32], function: impl Fn(f32, f32) -> 
 #[allow(clippy::inline_always)]
 #[inline(always)]
 fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
-    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let ((vectors_a, rest), (vectors_b, _)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0f32; LANES];
-    for (a, b) in a.iter().zip(b) {
+    for (a, b) in vectors_a.iter().zip(vectors_b) {
         for lane in 0..LANES {
             sums[lane] += term(a[lane], b[lane]);
         }
     }
-    let (a, b) = (padded(rest_a, 0.0), padded(rest_b, 0.0));
-    for lane in 0..LANES {
-        let term = term(a[lane], b[lane]);
-        sums[lane] += if lane < rest_a.len() { term } else { 0.0 };
+    if !rest.is_empty() {
+        let ((a, before), (b, _)) = (last(a), last(b));
+        for lane in 0..LANES {
+            let term = term(a[lane], b[lane]);
+            sums[lane] += if lane < before { 0.0 } else { term };
+        }
     }
     join(
         sums,
@@ -163,10 +171,18 @@ impl Sizes {
     #[inline(always)]
     fn row(self, y: &mut [f32], x: &[f32]) {
         let (whole, rest) = x.as_chunks::<LANES>();
-        let mut most = padded(rest, f32::NEG_INFINITY);
+        let mut most = [f32::NEG_INFINITY; LANES];
         for x in whole {
             for lane in 0..LANES {
                 most[lane] = larger(x[lane], most[lane]);
+            }
+        }
+        if !rest.is_empty() {
+            // What whole vectors had before does no harm; zeros before a short row would.
+            let (last, before) = last(x);
+            let before = if x.len() < LANES { before } else { 0 };
+            for lane in 0..LANES {
+                most[lane] = if lane < before { most[lane] } else { larger(last[lane], most[lane]) };
             }
         }
         let largest = join(most, larger);
