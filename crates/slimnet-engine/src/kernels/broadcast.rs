@@ -65,6 +65,11 @@ impl<const N: usize> Broadcast<N> {
         start
     }
 
+    /// Length of the outermost axis if it is not part of a row, and the steps of the inputs along it.
+    pub fn outer(&self) -> Option<(usize, [usize; N])> {
+        self.axes.first().copied()
+    }
+
     /// Whether an input has an element of its own for every element of the output, in the same order.
     pub fn is_whole(&self, input: usize) -> bool {
         self.axes

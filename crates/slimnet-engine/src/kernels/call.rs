@@ -229,14 +229,20 @@ impl<'a> Call<'a> {
             each_chunk_vectorized(
                 y,
                 #[inline(always)]
-                |_, y| y.iter_mut().for_each(|y| *y = function(*y)),
+                |_, y| {
+                    for y in y {
+                        *y = function(*y);
+                    }
+                },
             );
         } else {
             each_chunk_vectorized(
                 y,
                 #[inline(always)]
                 |range, y| {
-                    y.iter_mut().zip(&x[range]).for_each(|(y, &x)| *y = function(x));
+                    for (y, &x) in y.iter_mut().zip(&x[range]) {
+                        *y = function(x);
+                    }
                 },
             );
         }
@@ -249,7 +255,12 @@ impl<'a> Call<'a> {
     pub fn zip(&mut self, inputs: [usize; 2], output: usize, function: impl Fn(f32, f32) -> f32 + Sync) {
         let same = self.input_region(inputs[0]).same(self.input_region(inputs[1]));
         if same {
-            return self.map(inputs[0], output, |x| function(x, x));
+            return self.map(
+                inputs[0],
+                output,
+                #[inline(always)]
+                |x| function(x, x),
+            );
         }
         let Fused { inputs: [a, b], output: y, place } = self.fused::<f32, 2>(inputs, output);
         match place {
@@ -257,22 +268,27 @@ impl<'a> Call<'a> {
                 y,
                 #[inline(always)]
                 |range, y| {
-                    y.iter_mut().zip(&b[range]).for_each(|(y, &b)| *y = function(*y, b));
+                    for (y, &b) in y.iter_mut().zip(&b[range]) {
+                        *y = function(*y, b);
+                    }
                 },
             ),
             Some(_) => each_chunk_vectorized(
                 y,
                 #[inline(always)]
                 |range, y| {
-                    y.iter_mut().zip(&a[range]).for_each(|(y, &a)| *y = function(a, *y));
+                    for (y, &a) in y.iter_mut().zip(&a[range]) {
+                        *y = function(a, *y);
+                    }
                 },
             ),
             None => each_chunk_vectorized(
                 y,
                 #[inline(always)]
                 |range, y| {
-                    let (a, b) = (&a[range.clone()], &b[range]);
-                    y.iter_mut().zip(a).zip(b).for_each(|((y, &a), &b)| *y = function(a, b));
+                    for (y, (&a, &b)) in y.iter_mut().zip(a[range.clone()].iter().zip(&b[range])) {
+                        *y = function(a, b);
+                    }
                 },
             ),
         }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::vector::vectorized;
+
 /// Elements of an elementwise part: small enough for the cache, large enough to be worth handing over.
 const CHUNK: usize = 16 * 1024;
 
@@ -16,6 +18,58 @@ pub fn each_chunk<T: Send>(output: &mut [T], work: impl Fn(Range<usize>, &mut [T
         let start = index * CHUNK;
         work(start..start + chunk.len(), chunk);
     });
+}
+
+/// Elements of a segment of a row at most.
+pub const SEGMENT: usize = CHUNK;
+
+/// Into how many segments rows of this length are divided, `elements` in all.
+pub fn segments(elements: usize, row: usize) -> usize {
+    if row == 0 { 0 } else { elements / row * row.div_ceil(SEGMENT) }
+}
+
+/// The row and the columns of a segment.
+pub fn segment_place(row: usize, segment: usize) -> (usize, Range<usize>) {
+    let a_row = row.div_ceil(SEGMENT);
+    let first = segment % a_row * SEGMENT;
+    (segment / a_row, first..row.min(first + SEGMENT))
+}
+
+/// Calls `work(row, columns, elements)` on all rows of `output`, long ones in segments, in code for the widest vectors
+/// (if it is inlined) and on all threads of the pool.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+pub fn each_segment(output: &mut [f32], row: usize, work: impl Fn(usize, Range<usize>, &mut [f32]) + Sync) {
+    if output.is_empty() {
+        return;
+    }
+    if row > SEGMENT {
+        output.par_chunks_mut(row).enumerate().for_each(|(index, output)| {
+            output.par_chunks_mut(SEGMENT).enumerate().for_each(|(segment, output)| {
+                vectorized(
+                    #[inline(always)]
+                    || work(index, segment * SEGMENT..segment * SEGMENT + output.len(), output),
+                );
+            });
+        });
+        return;
+    }
+    let rows = SEGMENT / row;
+    let part = |(part, output): (usize, &mut [f32])| {
+        vectorized(
+            #[inline(always)]
+            || {
+                for (index, output) in output.chunks_exact_mut(row).enumerate() {
+                    work(part * rows + index, 0..row, output);
+                }
+            },
+        );
+    };
+    if output.len() <= SEGMENT {
+        part((0, output));
+    } else {
+        output.par_chunks_mut(rows * row).enumerate().for_each(part);
+    }
 }
 
 /// `sums[j] = Σ_i rows[i, j]` of `[rows, sums.len()]`, in order of the rows.

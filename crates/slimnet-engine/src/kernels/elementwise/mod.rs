@@ -1,6 +1,7 @@
 //! Elementwise operators, with broadcasting.
 
 mod binary;
+mod binary_gradient;
 mod function;
 mod select;
 
@@ -43,7 +44,7 @@ fn prepare(node: &NodeType<'_>) -> Prepared {
 
 fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
     match &gradient.of {
-        Op::Binary(kind) => binary::prepare_gradient(*kind, gradient, node),
+        Op::Binary(kind) => binary_gradient::prepare_gradient(*kind, node),
         Op::Variadic(kind) => select::prepare_variadic_gradient(*kind, gradient, node),
         Op::Where(_) => select::prepare_where_gradient(gradient, node),
         op => function::prepare_gradient(op, gradient, node),

@@ -3,6 +3,7 @@
 mod cumulative;
 mod reduce;
 mod softmax;
+mod sum;
 mod top;
 
 use slimnet_graph::Op;

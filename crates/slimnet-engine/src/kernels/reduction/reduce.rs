@@ -3,6 +3,7 @@
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::reduction::{Reduce, ReduceKind};
 
+use super::sum;
 use crate::kernels::broadcast::Broadcast;
 use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
 
@@ -41,7 +42,12 @@ pub(super) fn prepare(kind: ReduceKind, node: &NodeType<'_>) -> Prepared {
     if x.is_empty() || outputs == 0 {
         return None;
     }
-    Some(Box::new(Forward { kind, place: Broadcast::new([&kept], &x.shape), count: x.len() / outputs }))
+    let (place, count) = (Broadcast::new([&kept], &x.shape), x.len() / outputs);
+    Some(match kind {
+        ReduceKind::Sum => Box::new(sum::Forward::new(place, outputs, 1.0)),
+        ReduceKind::Mean => Box::new(sum::Forward::new(place, outputs, count as f32)),
+        _ => Box::new(Forward { kind, place, count }),
+    })
 }
 
 impl Forward {
@@ -84,7 +90,7 @@ impl Forward {
         self.join(self.row(a, term), self.row(b, term))
     }
 
-    fn reduce(&self, x: &[f32], y: &mut [f32], start: f32, term: &dyn Fn(usize, f32) -> f32) {
+    fn reduce(&self, x: &[f32], y: &mut [f32], start: f32, term: &impl Fn(usize, f32) -> f32) {
         y.fill(start);
         let steps = self.place.steps[0];
         for (index, row) in x.chunks_exact(self.place.row).enumerate() {
@@ -119,7 +125,6 @@ impl Kernel for Forward {
         };
         self.reduce(x, y, start, &|_, x| self.term(x));
         match self.kind {
-            ReduceKind::Mean => y.iter_mut().for_each(|y| *y /= self.count as f32),
             ReduceKind::L2 => y.iter_mut().for_each(|y| *y = y.sqrt()),
             ReduceKind::LogSum => y.iter_mut().for_each(|y| *y = y.ln()),
             _ => {}
@@ -155,16 +160,21 @@ pub(super) fn prepare_gradient(kind: ReduceKind, op: &Reduce, gradient: &Gradien
         return None;
     }
     let place = Broadcast::new([&kept], &x.shape);
-    Some(Box::new(Backward { kind, place, count: x.len() / outputs, output: gradient.output_slot(0) }))
+    let (count, slot) = (x.len() / outputs, gradient.gradient_slot(0));
+    Some(match kind {
+        ReduceKind::Sum => Box::new(sum::Backward { place, divisor: 1.0, gradient: slot }),
+        ReduceKind::Mean => Box::new(sum::Backward { place, divisor: count as f32, gradient: slot }),
+        _ => Box::new(Backward { kind, place, count, output: gradient.output_slot(0) }),
+    })
 }
 
 impl Backward {
     fn reads_input(&self) -> bool {
-        !matches!(self.kind, ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSum)
+        self.kind != ReduceKind::LogSum
     }
 
     fn reads_output(&self) -> bool {
-        !matches!(self.kind, ReduceKind::Sum | ReduceKind::Mean | ReduceKind::SumSquare | ReduceKind::L1)
+        !matches!(self.kind, ReduceKind::SumSquare | ReduceKind::L1)
     }
 
     /// Slot of the gradient of the output.
@@ -193,8 +203,7 @@ impl Kernel for Backward {
         for (index, dx) in dx.iter_mut().enumerate() {
             let place = at(index);
             let slope = match self.kind {
-                ReduceKind::Sum => 1.0,
-                ReduceKind::Mean => 1.0 / self.count as f32,
+                ReduceKind::Sum | ReduceKind::Mean => unreachable!("these have kernels of their own"),
                 ReduceKind::L1 => {
                     if x[index] == 0.0 {
                         0.0
