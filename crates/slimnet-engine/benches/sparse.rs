@@ -43,12 +43,7 @@ impl Bench {
         }
         let outputs = [Some(ValueType::new(ElementType::F32, output.to_vec()))];
         let kernel = prepare(&NodeType { op, inputs: &types, outputs: &outputs, layout: Layout::Plain }).unwrap();
-        Self {
-            scratch: vec![0.0; kernel.scratch()],
-            kernel,
-            inputs,
-            output: vec![0.0; output.iter().product()],
-        }
+        Self { scratch: vec![0.0; kernel.scratch()], kernel, inputs, output: vec![0.0; output.iter().product()] }
     }
 
     fn run(&mut self) {

@@ -60,7 +60,8 @@ fn patterns() -> impl Strategy<Value = Pattern> {
         prop_oneof![Just(0.0), Just(0.5), Just(0.9), Just(1.1)].prop_map(Pattern::Random),
         Just(Pattern::Rows),
         Just(Pattern::TwoOfFour),
-        prop_oneof![Just((1, 4)), Just((4, 1)), Just((16, 1))].prop_map(|(rows, columns)| Pattern::Blocks(rows, columns)),
+        prop_oneof![Just((1, 4)), Just((4, 1)), Just((16, 1))]
+            .prop_map(|(rows, columns)| Pattern::Blocks(rows, columns)),
     ]
 }
 
@@ -136,9 +137,7 @@ fn conv(group: usize, strides: &[i64], pads: &[i64], dilations: &[i64]) -> Op {
 fn axis() -> impl Strategy<Value = [usize; 6]> {
     (1usize..=20, 1usize..=4, 1usize..=3, 1usize..=2, 0usize..=3, 0usize..=3)
         .prop_map(|(length, taps, stride, dilation, begin, end)| [length, taps, stride, dilation, begin, end])
-        .prop_filter("a window", |[length, taps, _, dilation, begin, end]| {
-            length + begin + end > (taps - 1) * dilation
-        })
+        .prop_filter("a window", |[length, taps, _, dilation, begin, end]| length + begin + end > (taps - 1) * dilation)
 }
 
 proptest! {
@@ -254,6 +253,7 @@ fn not_a_number_survives() {
     let weights = Tensor::from_values(vec![2, 2, 3, 3], weights).unwrap();
     let clamp = Epilogue::Clamp { low: 0.0, high: f32::INFINITY };
     let found = run(&conv(1, &[], &[1; 4], &[]), &[x, weights], &[1, 2, 6, 6], &[clamp]).unwrap();
-    let found: Vec<usize> = values(&found).unwrap().iter().enumerate().filter(|(_, y)| y.is_nan()).map(|(i, _)| i).collect();
+    let found: Vec<usize> =
+        values(&found).unwrap().iter().enumerate().filter(|(_, y)| y.is_nan()).map(|(i, _)| i).collect();
     assert_eq!(found, [36 + 14, 36 + 21]);
 }

@@ -167,7 +167,8 @@ impl WithLookup for Part<'_> {
             let steps = of.limits[first + slice]..of.limits[first + slice + 1];
             let starts = of.starts[steps.clone()].as_chunks::<TURNS>().0;
             let weights = weights[steps.clone()].as_chunks::<TURNS>().0;
-            let places = of.places[steps.start * S::F32_LANES..steps.end * S::F32_LANES].chunks_exact(TURNS * S::F32_LANES);
+            let places =
+                of.places[steps.start * S::F32_LANES..steps.end * S::F32_LANES].chunks_exact(TURNS * S::F32_LANES);
             let mut totals = [simd.splat_f32s(0.0); TURNS];
             for ((starts, weights), places) in starts.iter().zip(weights).zip(places) {
                 for turn in 0..TURNS {
