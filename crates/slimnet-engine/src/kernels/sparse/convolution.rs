@@ -10,15 +10,12 @@ use rayon::prelude::*;
 use super::finish::Finish;
 use super::lists::{Band, Packed, SLACK};
 use super::shifted::{ALIGNMENT, Plane, Shifted};
-use super::{MOST_PARTS, WORTH_A_PART, is_zero};
+use super::{CACHED, FEWEST_OF_A_TURN, MOST_PARTS, WORTH_A_PART, is_zero};
 use crate::kernels::convolution::geometry::Geometry;
 use crate::kernels::{Call, Epilogue, Kernel, KernelError};
 
-/// Elements of copies that stay in the cache of a processor.
-const CACHED: usize = 1 << 15;
-
-/// Fewest positions of a band of rows, if there are so many.
-const FEWEST_POSITIONS: usize = 128;
+/// Most positions that are worth being computed at once.
+const MOST_POSITIONS: usize = 256;
 
 /// Most elements of copies; beyond it, padding is all that there is.
 const MOST_STAGED: usize = 1 << 27;
@@ -28,8 +25,8 @@ const MOST_STAGED: usize = 1 << 27;
 enum Source {
     /// In the tensor itself.
     Direct,
-    /// In copies, of each group those that it needs.
-    Staged(Shifted, Vec<Vec<Plane>>),
+    /// In copies, of each group those that it needs, divided into turns.
+    Staged(Shifted, Vec<Vec<Vec<Plane>>>),
 }
 
 /// The kernel. The sums of a group's channels are taken over the weights that are not zero.
@@ -40,7 +37,7 @@ pub(super) struct SparseConvolution {
     source: Source,
     /// For each group.
     lists: Vec<Packed>,
-    /// Most copies of a group.
+    /// Most copies of a turn.
     planes: usize,
     /// Images and channels of the result of a part of the work. If these are not all, there is one image alone.
     images_a_part: usize,
@@ -59,6 +56,28 @@ fn planes(shifted: &Shifted, geometry: &Geometry, weights: &[f32]) -> Vec<Plane>
     planes
 }
 
+/// How many rows of windows are computed at once, for so many weights and copies of all groups: such that vectors are
+/// full, blocks of them large, and few rows are copied twice.
+fn rows_at_once(geometry: &Geometry, weights: usize, planes: usize) -> usize {
+    let [_, rows, columns] = geometry.axes;
+    let cost = |band: usize| {
+        let vectors = |positions: usize| {
+            let vectors = positions / SLACK;
+            let blocks = vectors.div_ceil(16);
+            vectors + 2 * blocks + if positions.is_multiple_of(SLACK) { 0 } else { 3 }
+        };
+        let sums =
+            (rows.windows / band) * vectors(band * columns.windows) + vectors(rows.windows % band * columns.windows);
+        let copied = (rows.windows + rows.windows.div_ceil(band) * Shifted::reach(&rows)) * columns.windows;
+        // Rows of a band that does not stay in the cache are slow to read.
+        let large = (band * columns.windows).saturating_sub(MOST_POSITIONS);
+        weights * sums + planes * copied.div_ceil(SLACK / 2) + weights * large / SLACK
+    };
+    let most =
+        (1..=rows.windows.min(64.max(4 * MOST_POSITIONS / columns.windows))).min_by_key(|&band| (cost(band), band));
+    most.unwrap_or(1)
+}
+
 impl SparseConvolution {
     /// The kernel for weights `[groups · windowed, spread, taps]`; `None` if copies would be absurdly large.
     pub fn new(geometry: &Geometry, weights: &[f32], has_bias: bool) -> Option<Self> {
@@ -71,30 +90,45 @@ impl SparseConvolution {
                 .iter()
                 .all(|axis| axis.taps == 1 && axis.stride == 1 && axis.begin == 0 && axis.windows == axis.length);
         let groups = || weights.chunks_exact(of_group);
-        let source = if direct {
-            Source::Direct
-        } else {
-            let [_, rows, columns] = geometry.axes;
-            let one = Shifted::new(geometry.axes, rows.windows);
-            let planes: Vec<_> = groups().map(|weights| planes(&one, geometry, weights)).collect();
-            let most = planes.iter().map(Vec::len).max()?;
-            // Bands of about as many rows each.
-            let reach = Shifted::reach(&rows);
-            let fits = (CACHED / (most.max(1) * columns.windows)).saturating_sub(reach);
-            let rows_at_once = fits.max(FEWEST_POSITIONS.div_ceil(columns.windows)).min(rows.windows);
-            let bands = rows.windows.div_ceil(rows_at_once);
-            let shifted = Shifted::new(geometry.axes, rows.windows.div_ceil(bands));
-            shifted.plane.checked_mul(most).filter(|&staged| staged <= MOST_STAGED)?;
-            Source::Staged(shifted, planes)
+        let used = weights.iter().filter(|&&weight| !is_zero(weight)).count();
+        let whole_vectors = geometry.windows().is_multiple_of(SLACK);
+        // Channels of a turn, so that what it reads stays in the innermost cache.
+        let channels_a_turn = |of_channel: usize| {
+            let turns = (geometry.spread * of_channel).div_ceil(CACHED);
+            let most = used / (geometry.groups * geometry.windowed * FEWEST_OF_A_TURN);
+            geometry.spread.div_ceil(turns.min(most).max(1))
         };
+        let (source, channels) = if direct {
+            let block = geometry.windows().min(MOST_POSITIONS);
+            (Source::Direct, if whole_vectors { channels_a_turn(block) } else { geometry.spread })
+        } else {
+            let all = Shifted::new(geometry.axes, geometry.axes[1].windows);
+            let planes: Vec<_> = groups().map(|weights| planes(&all, geometry, weights)).collect();
+            let count: usize = planes.iter().map(Vec::len).sum();
+            let shifted = Shifted::new(geometry.axes, rows_at_once(geometry, used, count));
+            let channels = channels_a_turn(count * shifted.plane / (geometry.groups * geometry.spread));
+            let turns = |planes: &Vec<Plane>| -> Vec<Vec<Plane>> {
+                let turn = |first| planes.iter().filter(move |plane| plane[0] / channels == first).copied().collect();
+                (0..geometry.spread.div_ceil(channels)).map(turn).collect()
+            };
+            (Source::Staged(shifted, planes.iter().map(turns).collect()), channels)
+        };
+        let planes = match &source {
+            Source::Direct => 0,
+            Source::Staged(_, groups) => groups.iter().flatten().map(Vec::len).max()?,
+        };
+        if let Source::Staged(shifted, _) = &source {
+            shifted.plane.checked_mul(planes).filter(|&staged| staged <= MOST_STAGED)?;
+        }
         let lists: Vec<_> = groups()
             .enumerate()
             .map(|(group, weights)| {
-                Packed::new(weights, inner, geometry.windowed, |_, column| match &source {
+                Packed::new(weights, inner, channels * taps, |column| match &source {
                     Source::Direct => (column * geometry.plane()) as u32,
-                    Source::Staged(shifted, planes) => {
-                        let (plane, offset) = shifted.place(column / taps, column % taps);
-                        let index = planes[group].binary_search(&plane).unwrap_or(0);
+                    Source::Staged(shifted, groups) => {
+                        let channel = column / taps;
+                        let (plane, offset) = shifted.place(channel, column % taps);
+                        let index = groups[group][channel / channels].binary_search(&plane).unwrap_or(0);
                         (index * shifted.plane + offset) as u32
                     }
                 })
@@ -112,10 +146,7 @@ impl SparseConvolution {
         Some(Self {
             geometry: *geometry,
             has_bias,
-            planes: match &source {
-                Source::Direct => 0,
-                Source::Staged(_, planes) => planes.iter().map(Vec::len).max().unwrap_or(0),
-            },
+            planes,
             source,
             lists,
             images_a_part,
@@ -261,23 +292,33 @@ fn group_sums<S: Simd>(
     let (lists, clamp, pitch) = (&of.lists[group], of.finish.clamp, of.geometry.windows());
     match &of.source {
         Source::Direct => {
-            lists.compute(simd, rows, &mut Band { source, positions: pitch, bias, addend, clamp, result, pitch });
+            for turn in 0..lists.turns() {
+                let (is_first, is_last) = (turn == 0, turn + 1 == lists.turns());
+                let result = &mut *result;
+                let mut band =
+                    Band { turn, is_first, is_last, source, positions: pitch, bias, addend, clamp, result, pitch };
+                lists.compute(simd, rows.clone(), &mut band);
+            }
         }
-        Source::Staged(shifted, planes) => {
+        Source::Staged(shifted, groups) => {
             let [depths, heights, columns] = of.geometry.axes;
             let plane = of.geometry.plane();
             for depth in 0..depths.windows {
                 for first in (0..heights.windows).step_by(shifted.rows) {
-                    for (place, target) in planes[group].iter().zip(space.chunks_exact_mut(shifted.plane)) {
-                        let source = &source[place[0] * plane..][..plane];
-                        shifted.write(*place, (depth, first), source, target);
-                    }
                     let start = (depth * heights.windows + first) * columns.windows;
                     let positions = shifted.rows.min(heights.windows - first) * columns.windows;
-                    let addend = addend.map(|addend| &addend[start..]);
-                    let (source, result) = (&*space, &mut result[start..]);
-                    let rows = rows.clone();
-                    lists.compute(simd, rows, &mut Band { source, positions, bias, addend, clamp, result, pitch });
+                    for (turn, planes) in groups[group].iter().enumerate() {
+                        for (place, target) in planes.iter().zip(space.chunks_exact_mut(shifted.plane)) {
+                            let source = &source[place[0] * plane..][..plane];
+                            shifted.write(*place, (depth, first), source, target);
+                        }
+                        let (is_first, is_last) = (turn == 0, turn + 1 == lists.turns());
+                        let addend = addend.map(|addend| &addend[start..]);
+                        let (source, result) = (&*space, &mut result[start..]);
+                        let mut band =
+                            Band { turn, is_first, is_last, source, positions, bias, addend, clamp, result, pitch };
+                        lists.compute(simd, rows.clone(), &mut band);
+                    }
                 }
             }
         }

@@ -24,26 +24,31 @@ pub(super) struct Entry<const M: usize> {
 #[derive(Debug, Clone)]
 pub(super) struct Lists<const M: usize> {
     entries: Vec<Entry<M>>,
-    /// Where the list of each block of rows begins, and where the last ends.
+    /// For each turn, where the list of each block of rows begins, and where the last ends.
     limits: Vec<usize>,
+    /// Entries of `limits` of a turn.
+    limits_a_turn: usize,
 }
 
 impl<const M: usize> Lists<M> {
-    /// The lists of a matrix `[rows, inner]`, `rows` a multiple of `M`; `offset` says where the source of a column is.
-    fn new(weights: &[f32], inner: usize, offset: impl Fn(usize, usize) -> u32) -> Self {
+    /// The lists of a matrix `[rows, inner]`, `rows` a multiple of `M`, in turns of so many columns.
+    fn new(weights: &[f32], inner: usize, columns_a_turn: usize, offset: impl Fn(usize) -> u32) -> Self {
         let mut entries = Vec::new();
-        let mut limits = vec![0];
-        for (block, rows) in weights.chunks_exact(M * inner).enumerate() {
-            for column in 0..inner {
-                let weights: [f32; M] = std::array::from_fn(|m| rows[m * inner + column]);
-                if !weights.iter().all(|&weight| is_zero(weight)) {
-                    let weights = weights.map(|weight| if is_zero(weight) { 0.0 } else { weight });
-                    entries.push(Entry { weights, offset: offset(block * M, column) });
-                }
-            }
+        let mut limits = Vec::new();
+        for first in (0..inner).step_by(columns_a_turn) {
             limits.push(entries.len());
+            for rows in weights.chunks_exact(M * inner) {
+                for column in first..inner.min(first + columns_a_turn) {
+                    let weights: [f32; M] = std::array::from_fn(|m| rows[m * inner + column]);
+                    if !weights.iter().all(|&weight| is_zero(weight)) {
+                        let weights = weights.map(|weight| if is_zero(weight) { 0.0 } else { weight });
+                        entries.push(Entry { weights, offset: offset(column) });
+                    }
+                }
+                limits.push(entries.len());
+            }
         }
-        Self { entries, limits }
+        Self { entries, limits, limits_a_turn: weights.len() / (M * inner) + 1 }
     }
 }
 
@@ -65,14 +70,14 @@ fn counts(weights: &[f32], inner: usize) -> (usize, usize) {
 const GAIN_OF_FOUR: f64 = 1.4;
 
 impl Packed {
-    /// The lists of a matrix `[rows, inner]` whose rows come in groups of `group`; `offset` says where the source of a
-    /// row's column is read.
-    pub fn new(weights: &[f32], inner: usize, group: usize, offset: impl Fn(usize, usize) -> u32) -> Self {
+    /// The lists of a matrix `[rows, inner]`, in turns of so many columns; `offset` says where the source of a column is
+    /// read.
+    pub fn new(weights: &[f32], inner: usize, columns_a_turn: usize, offset: impl Fn(usize) -> u32) -> Self {
         let (one, four) = counts(weights, inner);
-        if group.is_multiple_of(4) && (four as f64) < one as f64 * GAIN_OF_FOUR {
-            Self::Four(Lists::new(weights, inner, offset))
+        if (weights.len() / inner).is_multiple_of(4) && (four as f64) < one as f64 * GAIN_OF_FOUR {
+            Self::Four(Lists::new(weights, inner, columns_a_turn, offset))
         } else {
-            Self::One(Lists::new(weights, inner, offset))
+            Self::One(Lists::new(weights, inner, columns_a_turn, offset))
         }
     }
 
@@ -92,6 +97,14 @@ impl Packed {
         }
     }
 
+    /// How many turns there are.
+    pub fn turns(&self) -> usize {
+        match self {
+            Self::One(lists) => lists.limits.len() / lists.limits_a_turn,
+            Self::Four(lists) => lists.limits.len() / lists.limits_a_turn,
+        }
+    }
+
     /// Computes the sums of some rows, which begin and end where blocks do.
     #[inline(always)]
     pub fn compute<S: Simd>(&self, simd: S, rows: Range<usize>, band: &mut Band<'_>) {
@@ -103,10 +116,17 @@ impl Packed {
 }
 
 /// Positions that are computed with the same lists: `result[r · pitch + q] = finish(bias[r] + Σ weight · source[offset +
-/// q])`, for `q` below `positions`.
+/// q])`, for `q` below `positions`. The columns of the weights may be taken in turns, so that what is read in one stays in
+/// the innermost cache; sums wait in the result in between.
 #[derive(Debug)]
 pub(super) struct Band<'a> {
-    /// What is read at the offsets. If there are fewer positions than a vector has, it has [`SLACK`] elements more.
+    /// Which turn this is.
+    pub turn: usize,
+    /// Whether sums begin with the bias and what they are finished with, or are continued.
+    pub is_first: bool,
+    pub is_last: bool,
+    /// What is read at the offsets. If there are fewer positions than a vector has, or several turns and positions that
+    /// do not fill vectors, it has [`SLACK`] elements more.
     pub source: &'a [f32],
     pub positions: usize,
     /// One number a row, or none.
@@ -162,9 +182,13 @@ fn compute<S: Simd, const M: usize>(simd: S, lists: &Lists<M>, rows: Range<usize
         }
         position += count * lanes;
     }
-    if position < band.positions {
+    if position == band.positions {
+    } else if band.is_first && band.is_last {
         // The last vector may overlap the one before, whose elements it computes again.
         columns::<S, M, 1, 4, false>(simd, lists, rows, band, band.positions - lanes);
+    } else {
+        // Of sums that are continued, none must be computed twice.
+        columns::<S, M, 1, 4, true>(simd, lists, rows, band, position);
     }
 }
 
@@ -177,13 +201,33 @@ fn step<S: Simd, const M: usize, const N: usize>(
     totals: &mut [[S::f32s; N]; M],
 ) {
     let values = S::as_simd_f32s(&source[entry.offset as usize..][..N * S::F32_LANES]).0;
-    let values: [S::f32s; N] = std::array::from_fn(|n| values[n]);
     for (total, &weight) in totals.iter_mut().zip(&entry.weights) {
         let weight = simd.splat_f32s(weight);
-        for (total, &value) in total.iter_mut().zip(&values) {
+        for (total, &value) in total.iter_mut().zip(values) {
             *total = simd.mul_add_e_f32s(weight, value, *total);
         }
     }
+}
+
+/// Adds the products of a list. Sums are passed as values: those whose address is known outside of the loop would be
+/// stored in each turn of it.
+#[inline(always)]
+fn accumulate<S: Simd, const M: usize, const N: usize, const SETS: usize>(
+    simd: S,
+    entries: &[Entry<M>],
+    source: &[f32],
+    mut totals: [[[S::f32s; N]; M]; SETS],
+) -> [[[S::f32s; N]; M]; SETS] {
+    let (whole, rest) = entries.as_chunks::<SETS>();
+    for entries in whole {
+        for (entry, totals) in entries.iter().zip(&mut totals) {
+            step(simd, entry, source, totals);
+        }
+    }
+    for entry in rest {
+        step(simd, entry, source, &mut totals[0]);
+    }
+    totals
 }
 
 /// `N` vectors from `position` on of all rows. Entries are added up in `SETS` turns, so that additions need not wait for
@@ -196,33 +240,35 @@ fn columns<S: Simd, const M: usize, const N: usize, const SETS: usize, const PAR
     band: &mut Band<'_>,
     position: usize,
 ) {
-    let width = if PARTIAL { band.positions } else { N * S::F32_LANES };
+    let width = if PARTIAL { band.positions - position } else { N * S::F32_LANES };
     // A matrix of zeros alone has nothing to read.
     let source = &band.source[position.min(band.source.len())..];
-    let limits = &lists.limits[rows.start / M..=rows.end / M];
+    let limits = &lists.limits[band.turn * lists.limits_a_turn..][..lists.limits_a_turn];
+    let limits = &limits[rows.start / M..=rows.end / M];
     for (block, limits) in limits.windows(2).enumerate() {
         let entries = &lists.entries[limits[0]..limits[1]];
         let mut totals = [[[simd.splat_f32s(0.0); N]; M]; SETS];
-        if !band.bias.is_empty() {
+        if !band.is_first {
+            for (row, total) in totals[0].iter_mut().enumerate() {
+                let result = &band.result[(block * M + row) * band.pitch + position..][..width];
+                if PARTIAL {
+                    total[0] = simd.partial_load_f32s(result);
+                } else {
+                    total.iter_mut().zip(S::as_simd_f32s(result).0).for_each(|(total, &sum)| *total = sum);
+                }
+            }
+        } else if !band.bias.is_empty() {
             for (total, &bias) in totals[0].iter_mut().zip(&band.bias[block * M..]) {
                 *total = [simd.splat_f32s(bias); N];
             }
         }
-        let (whole, rest) = entries.as_chunks::<SETS>();
-        for entries in whole {
-            for (entry, totals) in entries.iter().zip(&mut totals) {
-                step(simd, entry, source, totals);
-            }
-        }
-        for entry in rest {
-            step(simd, entry, source, &mut totals[0]);
-        }
+        let totals = accumulate(simd, entries, source, totals);
         for (row, place) in (block * M..).take(M).map(|row| row * band.pitch + position).enumerate() {
             let mut sums: [S::f32s; N] = totals[0][row];
             for set in &totals[1..] {
                 sums.iter_mut().zip(&set[row]).for_each(|(sum, &other)| *sum = simd.add_f32s(*sum, other));
             }
-            if let Some(addend) = band.addend {
+            if let Some(addend) = band.addend.filter(|_| band.is_last) {
                 let addend = &addend[place..][..width];
                 if PARTIAL {
                     sums[0] = simd.add_f32s(sums[0], simd.partial_load_f32s(addend));
@@ -231,15 +277,17 @@ fn columns<S: Simd, const M: usize, const N: usize, const SETS: usize, const PAR
                     sums.iter_mut().zip(addend).for_each(|(sum, &addend)| *sum = simd.add_f32s(*sum, addend));
                 }
             }
-            let sums = sums.map(
-                #[inline(always)]
-                |sum| clamp(simd, sum, band.clamp),
-            );
+            if band.is_last && band.clamp.is_some() {
+                // In a loop: functions of arrays are not always compiled for the vectors.
+                for sum in &mut sums {
+                    *sum = clamp(simd, *sum, band.clamp);
+                }
+            }
             let result = &mut band.result[place..][..width];
             if PARTIAL {
                 simd.partial_store_f32s(result, sums[0]);
             } else {
-                S::as_mut_simd_f32s(result).0.copy_from_slice(&sums);
+                S::as_mut_simd_f32s(result).0.iter_mut().zip(&sums).for_each(|(result, &sum)| *result = sum);
             }
         }
     }

@@ -10,12 +10,12 @@ use super::lists::{Band, Packed, SLACK};
 use super::lookup::Kind;
 use super::shifted::ALIGNMENT;
 use super::windows::Windows;
-use super::{MOST_PARTS, WORTH_A_PART};
+use super::{CACHED, FEWEST_OF_A_TURN, MOST_PARTS, WORTH_A_PART, is_zero};
 use crate::kernels::vector::vectorized;
 use crate::kernels::{Call, Epilogue, Kernel, KernelError};
 
 /// Rows of inputs that are computed one by one; more are the lanes of vectors.
-pub(super) const FEW_ROWS: usize = 8;
+const FEW_ROWS: usize = 6;
 
 /// Most rows of inputs that are turned into columns at once.
 const MOST_ROWS: usize = 64;
@@ -58,7 +58,9 @@ impl SparseProduct {
         } else {
             let turns = rows.div_ceil(MOST_ROWS);
             let rows_at_once = rows.div_ceil(turns).div_ceil(SLACK) * SLACK;
-            let lists = Packed::new(weights, inner, columns, |_, column| (column * rows_at_once) as u32);
+            let used = weights.iter().filter(|&&weight| !is_zero(weight)).count();
+            let turns = (inner * rows_at_once / CACHED).min(used / (columns * FEWEST_OF_A_TURN)).max(1);
+            let lists = Packed::new(weights, inner, inner.div_ceil(turns), |column| (column * rows_at_once) as u32);
             let parts = (lists.work().saturating_mul(rows) / WORTH_A_PART).clamp(1, MOST_PARTS);
             let rows_a_part = rows.div_ceil(rows_at_once).div_ceil(parts) * rows_at_once;
             Form::Lists { lists, rows_at_once, rows_a_part }
@@ -188,16 +190,23 @@ impl WithSimd for Part<'_> {
             let x = &x[turn * at_once * inner..][..rows * inner];
             transpose(x, rows, inner, turned, at_once);
             let positions = rows.div_ceil(SLACK) * SLACK;
-            let band = &mut Band {
-                source: turned,
-                positions,
-                bias: &[],
-                addend: None,
-                clamp: None,
-                result: sums,
-                pitch: at_once,
-            };
-            lists.compute(simd, 0..columns, band);
+            let turns = lists.turns();
+            for turn in 0..turns {
+                let result = &mut *sums;
+                let mut band = Band {
+                    turn,
+                    is_first: turn == 0,
+                    is_last: turn + 1 == turns,
+                    source: turned,
+                    positions,
+                    bias: &[],
+                    addend: None,
+                    clamp: None,
+                    result,
+                    pitch: at_once,
+                };
+                lists.compute(simd, 0..columns, &mut band);
+            }
             transpose_back(sums, at_once, y, columns);
             for (row, y) in y.chunks_exact_mut(columns).enumerate() {
                 of.add_bias(bias, y);

@@ -68,8 +68,8 @@ impl Shifted {
         let before = first * step + phase;
         let top = rows.begin.saturating_sub(before).div_ceil(step).min(count);
         let bottom = (rows.length + rows.begin).saturating_sub(before).div_ceil(step).clamp(top, count);
-        target[..top * width].fill(0.0);
-        target[bottom * width..].fill(0.0);
+        clear(&mut target[..top * width]);
+        clear(&mut target[bottom * width..]);
         if top == bottom {
             return;
         }
@@ -80,17 +80,13 @@ impl Shifted {
             // All rows in one piece; what came into a row from its neighbour is cleared.
             let source = &source[source_row(top) * width..source_row(bottom - 1) * width + width];
             let length = target.len() - start - (width - end);
-            target[start..][..length].copy_from_slice(&source[column..][..length]);
-            for row in target.chunks_exact_mut(width) {
-                row[..start].fill(0.0);
-                row[end..].fill(0.0);
-            }
+            copy(&mut target[start..][..length], &source[column..][..length]);
+            clear_columns(target, width, start, end);
             return;
         }
+        clear_columns(target, width, start, end);
         for (row, target) in target.chunks_exact_mut(width).enumerate() {
             let source = &source[source_row(top + row) * columns.length..][..columns.length][column..];
-            target[..start].fill(0.0);
-            target[end..].fill(0.0);
             let target = &mut target[start..end];
             match columns.stride {
                 1 => target.iter_mut().zip(source).for_each(|(target, source)| *target = *source),
@@ -112,4 +108,33 @@ impl Shifted {
 /// The element of an axis at a place counted from the begin of its padding.
 fn inside(place: usize, axis: &Axis) -> Option<usize> {
     place.checked_sub(axis.begin).filter(|&place| place < axis.length)
+}
+
+/// Fills the columns before `start` and from `end` on with zeros. They are few, and short rows would each need a call.
+#[inline(always)]
+fn clear_columns(target: &mut [f32], width: usize, start: usize, end: usize) {
+    for column in (0..start).chain(end..width) {
+        target[column..].iter_mut().step_by(width).for_each(|element| *element = 0.0);
+    }
+}
+
+/// Elements that are worth a call of a library's function.
+const WORTH_A_CALL: usize = 512;
+
+#[inline(always)]
+fn clear(target: &mut [f32]) {
+    let (vectors, rest) = target.as_chunks_mut::<8>();
+    vectors.iter_mut().for_each(|vector| *vector = [0.0; 8]);
+    rest.iter_mut().for_each(|element| *element = 0.0);
+}
+
+#[inline(always)]
+fn copy(target: &mut [f32], source: &[f32]) {
+    if target.len() >= WORTH_A_CALL {
+        return target.copy_from_slice(source);
+    }
+    let (vectors, rest) = target.as_chunks_mut::<16>();
+    let (sources, source_rest) = source.as_chunks::<16>();
+    vectors.iter_mut().zip(sources).for_each(|(target, source)| *target = *source);
+    rest.iter_mut().zip(source_rest).for_each(|(target, source)| *target = *source);
 }
