@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use criterion::Criterion;
-use slimnet_engine::kernels::arrangement::Layout;
+use slimnet_engine::kernels::arrangement::{Arrangement, Layout, channels_last, follows_layout};
 use slimnet_engine::kernels::call::Region;
-use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, prepare};
+use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, arrangement, prepare};
 use slimnet_engine::threads::Threads;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -21,18 +21,32 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(op: &Op, inputs: &[Vec<usize>], outputs: &[Option<Vec<usize>>]) -> Self {
+    /// `None` if the operator has no kernel for the layout. Shapes are plain.
+    fn new(op: &Op, inputs: &[Vec<usize>], outputs: &[Option<Vec<usize>>], layout: Layout) -> Option<Self> {
         let value = |shape: &Vec<usize>| ValueType::new(ElementType::F32, shape.clone());
-        let types: Vec<_> = inputs.iter().map(|shape| Some(value(shape))).collect();
-        let results: Vec<_> = outputs.iter().map(|shape| shape.as_ref().map(value)).collect();
-        let kernel = prepare(&NodeType { op, inputs: &types, outputs: &results, layout: Layout::Plain }).unwrap();
+        let mut types: Vec<_> = inputs.iter().map(|shape| Some(value(shape))).collect();
+        let mut results: Vec<_> = outputs.iter().map(|shape| shape.as_ref().map(value)).collect();
+        if layout == Layout::ChannelsLast {
+            let node = NodeType { op, inputs: &types, outputs: &results, layout: Layout::Plain };
+            if arrangement(&node) != Arrangement::ChannelsLast {
+                return None;
+            }
+            for values in [&mut types, &mut results] {
+                for (slot, value) in values.iter_mut().enumerate() {
+                    if let Some(value) = value.as_mut().filter(|value| follows_layout(op, value.shape.len(), slot)) {
+                        value.shape = channels_last(&value.shape);
+                    }
+                }
+            }
+        }
+        let kernel = prepare(&NodeType { op, inputs: &types, outputs: &results, layout }).unwrap();
         let filled = |value: &ValueType| (0..value.len()).map(|index| (index % 17) as f32 - 8.0).collect();
-        Self {
+        Some(Self {
             scratch: vec![0.0; kernel.scratch()],
             kernel,
             inputs: types.iter().flatten().map(filled).collect(),
             outputs: results.iter().map(|value| value.as_ref().map_or(Vec::new(), filled)).collect(),
-        }
+        })
     }
 
     fn run(&mut self) {
@@ -89,12 +103,18 @@ fn convolutions(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(name);
         group.sample_size(10).warm_up_time(std::time::Duration::from_millis(100));
         group.measurement_time(std::time::Duration::from_millis(400));
-        let mut bench = Bench::new(&op, &inputs, &[Some(y)]);
-        group.bench_function("forward", |bencher| threads.run(|| bencher.iter(|| bench.run())));
-        for (part, slot) in [("gradient of input", 0), ("gradient of weights", 1)] {
-            let wanted: Vec<_> = (0..3).map(|index| (index == slot).then(|| inputs[index].clone())).collect();
-            let mut bench = Bench::new(&gradient, &all, &wanted);
-            group.bench_function(part, |bencher| threads.run(|| bencher.iter(|| bench.run())));
+        for (layout, of) in [(Layout::Plain, ""), (Layout::ChannelsLast, ", channels last")] {
+            let mut run = |part: &str, op: &Op, inputs: &[Vec<usize>], outputs: &[Option<Vec<usize>>]| {
+                if let Some(mut bench) = Bench::new(op, inputs, outputs, layout) {
+                    let name = format!("{part}{of}");
+                    group.bench_function(name, |bencher| threads.run(|| bencher.iter(|| bench.run())));
+                }
+            };
+            run("forward", &op, &inputs, &[Some(y.clone())]);
+            for (part, slot) in [("gradient of input", 0), ("gradient of weights", 1)] {
+                let wanted: Vec<_> = (0..3).map(|index| (index == slot).then(|| inputs[index].clone())).collect();
+                run(part, &gradient, &all, &wanted);
+            }
         }
         group.finish();
     }

@@ -1,4 +1,5 @@
 //! Convolutions with channels last, in shapes that are awkward for them, and the steps that they take in.
+#![allow(clippy::unnecessary_wraps)] // inputs are optional
 
 use slimnet_engine::kernels::arrangement::{Arrangement, Layout, channels_last};
 use slimnet_engine::kernels::call::Region;

@@ -20,6 +20,7 @@ macro_rules! each {
     };
 }
 
+mod columns;
 mod correlation;
 mod route;
 mod tile;
@@ -28,6 +29,7 @@ mod weights;
 use crate::kernels::vector::arch;
 use pulp::{Simd, WithSimd};
 
+use self::columns::sum_columns;
 use self::correlation::Correlation;
 use self::route::Route;
 use self::tile::Ending;
@@ -36,8 +38,7 @@ use super::geometry::Geometry;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
-use crate::kernels::parallel::sum_rows;
-use crate::kernels::{Call, Epilogue, Kernel, KernelError, NodeType, Prepared};
+use crate::kernels::{Call, Epilogue, Kernel, KernelError, NodeType, Prepared, ValueType};
 
 /// What block sizes depend on.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +99,13 @@ pub(super) fn prepare_gradient(
     let wanted = |slot: usize| slot < gradient.inputs && node.output(slot).is_some();
     let input = if wanted(0) { Some(Correlation::new(geometry, !to_windows)?) } else { None };
     let weights = if wanted(1) { Some(WeightGradient::new(geometry)?) } else { None };
-    Some(Box::new(Backward { slot: gradient.gradient_slot(0), to_windows, input, weights, bias: wanted(2) }))
+    Some(Box::new(Backward {
+        slot: gradient.gradient_slot(0),
+        to_windows,
+        input,
+        weights,
+        bias: wanted(2).then(|| node.output(2).map_or(0, ValueType::len)),
+    }))
 }
 
 /// Packed weights that are the same in every run.
@@ -182,8 +189,8 @@ struct Backward {
     /// How the gradients of input and weights are computed, if they are wanted.
     input: Option<Correlation>,
     weights: Option<WeightGradient>,
-    /// Whether the gradient of the bias is wanted.
-    bias: bool,
+    /// Channels of the bias, if its gradient is wanted.
+    bias: Option<usize>,
 }
 
 impl Kernel for Backward {
@@ -201,8 +208,8 @@ impl Kernel for Backward {
             let (windows, axes) = if self.to_windows { (dy, x) } else { (x, dy) };
             gradient.run(windows, axes, call.output(1), scratch);
         }
-        if self.bias {
-            sum_rows(call.output(2), dy);
+        if self.bias.is_some() {
+            sum_columns(call.output(2), dy, scratch);
         }
         Ok(())
     }
@@ -213,6 +220,8 @@ impl Kernel for Backward {
 
     fn scratch(&self) -> usize {
         let input = |correlation: &Correlation| padded(correlation.packed()) + correlation.scratch();
-        self.input.as_ref().map_or(0, input).max(self.weights.as_ref().map_or(0, WeightGradient::scratch))
+        let products =
+            self.input.as_ref().map_or(0, input).max(self.weights.as_ref().map_or(0, WeightGradient::scratch));
+        products.max(self.bias.unwrap_or(0) * columns::MOST_PARTS)
     }
 }

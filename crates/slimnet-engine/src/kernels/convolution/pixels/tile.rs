@@ -123,7 +123,7 @@ fn block<S: Simd, const P: usize, const V: usize, const U: usize>(
         }
         if let Some((low, high)) = tile.ending.clamp {
             let (low, high) = (simd.splat_f32s(low), simd.splat_f32s(high));
-            for total in total.iter_mut() {
+            for total in &mut total {
                 // Comparisons with what is not a number are false.
                 *total = simd.select_f32s(simd.less_than_f32s(*total, low), low, *total);
                 *total = simd.select_f32s(simd.less_than_f32s(high, *total), high, *total);

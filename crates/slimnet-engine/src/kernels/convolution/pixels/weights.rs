@@ -19,6 +19,12 @@ const WORTH_A_PART: usize = 1 << 21;
 /// Most elements of sums of parts, unless there are few parts.
 const MOST_SUMS: usize = 1 << 21;
 
+/// Windows that a part has at least, so that its sums are few beside its products.
+const WINDOWS_A_PART: usize = 32;
+
+/// Filters that are written side by side.
+const FILTERS: usize = 8;
+
 /// Elements of sums that are worth handing to another thread.
 const CHUNK: usize = 1 << 13;
 
@@ -102,7 +108,7 @@ impl WeightGradient {
         let vectors = geometry.windowed.div_ceil(machine.lanes);
         let width = vectors * machine.lanes;
         let parts = (geometry.work().saturating_mul(images) / WORTH_A_PART).clamp(1, MOST_PARTS);
-        let parts = parts.min((MOST_SUMS / (depth * width)).max(2));
+        let parts = parts.min((MOST_SUMS / (depth * width)).max(2)).min((images * windows / WINDOWS_A_PART).max(1));
         let images_a_part = images.div_ceil(parts);
         let at_once = (CACHED / (width + geometry.spread)).clamp(WINDOWS.0, WINDOWS.1);
         let block = at_once.div_ceil(windows).clamp(1, images_a_part);
@@ -179,14 +185,16 @@ impl WeightGradient {
         let total = &*total;
         let taps = &self.route.passes[0].taps;
         let filter = self.spread * taps.len();
-        gradient.par_chunks_mut(filter).with_min_len(CHUNK.div_ceil(filter)).enumerate().for_each(
-            |(channel, filter)| {
-                for (rows, &tap) in total.chunks_exact(self.spread * self.width).zip(taps) {
-                    let sums = rows[channel..].iter().step_by(self.width);
-                    filter[tap..].iter_mut().step_by(taps.len()).zip(sums).for_each(|(weight, sum)| *weight = *sum);
+        let filters = gradient.par_chunks_mut(filter * FILTERS).with_min_len(CHUNK.div_ceil(filter * FILTERS));
+        filters.enumerate().for_each(|(block, filters)| {
+            let (first, count) = (block * FILTERS, filters.len() / filter);
+            for (rows, &tap) in total.chunks_exact(self.spread * self.width).zip(taps) {
+                for (channel, sums) in rows.chunks_exact(self.width).enumerate() {
+                    let weights = filters[channel * taps.len() + tap..].iter_mut().step_by(filter);
+                    weights.zip(&sums[first..][..count]).for_each(|(weight, sum)| *weight = *sum);
                 }
-            },
-        );
+            }
+        });
     }
 }
 
