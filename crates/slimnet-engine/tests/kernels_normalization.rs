@@ -270,3 +270,26 @@ fn dropout_keeps_the_mean_and_passes_what_it_kept() {
         assert_ne!(y, dropped(ratio, true, 1));
     }
 }
+
+#[test]
+fn batch_normalization_of_many_columns() {
+    // Rows of one vector, of a part of one, of several blocks and of several parts.
+    for shape in [
+        vec![2, 1, 5],
+        vec![5, 3, 4, 4],
+        vec![1, 8, 12, 12],
+        vec![3, 17, 5],
+        vec![2, 50, 3, 2],
+        vec![4, 64, 2, 2],
+        vec![3, 80, 9, 11],
+        vec![9, 16, 40, 40],
+        vec![2, 3, 2, 3, 4],
+    ] {
+        let (count, small) = (shape[1], shape.iter().product::<usize>() < 300);
+        let inputs = batch(random(&shape, 3.0, 2.0, 1), count);
+        let wanted: &[usize] = if small { &[0, 1, 2] } else { &[] };
+        check(BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: false }, &inputs, 1, wanted);
+        let training = Op::from(BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: true });
+        assert!(compare_forward(&training, &inputs, 3, |_| false).unwrap() < 1e-5, "{shape:?}");
+    }
+}

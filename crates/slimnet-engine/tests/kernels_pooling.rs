@@ -1,7 +1,7 @@
 //! Pooling against the reference evaluator and finite differences.
 #![allow(clippy::unnecessary_wraps)] // inputs are optional
 
-use slimnet_engine::kernels::testing::{compare_forward, compare_gradient, run};
+use slimnet_engine::kernels::testing::{compare_forward, compare_gradient, reference, run, run_channels_last};
 use slimnet_engine::kernels::{Context, ValueType};
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -162,5 +162,51 @@ fn the_first_of_equal_elements_has_the_gradient() {
         let inputs = [Some(x.clone()), Some(ones.clone()), Some(ones)];
         let found = run(&op, &inputs, &wanted, |_| false, Context::default()).unwrap();
         assert_eq!(found[0].as_ref().unwrap().to_f64s().unwrap(), expected);
+    }
+}
+
+#[test]
+fn layouts_agree_on_ties() {
+    for channels in [1, 3, 16, 19, 50] {
+        for windows in [
+            windows(&[2, 2], &[2, 2], &[], &[]),
+            windows(&[3, 3], &[2, 2], &[1; 4], &[]),
+            windows(&[3, 2], &[], &[2, 1, 0, 1], &[2, 1]),
+        ] {
+            let value = |place: usize| match Stream::new(3, 1).below(place as u64, 5) {
+                0 => f32::NAN,
+                1 => f32::NEG_INFINITY,
+                other => other as f32,
+            };
+            let values = |shape: &[usize], value: &dyn Fn(usize) -> f32| {
+                let count: usize = shape.iter().product();
+                Some(Tensor::from_values(shape.to_vec(), (0..count).map(value).collect()).unwrap())
+            };
+            let x = values(&[2, channels, 6, 6], &value);
+            let of = pool!(MaxPool, windows, storage_order: false);
+            let y = reference(&of, std::slice::from_ref(&x), 1).remove(0);
+            let dy = values(y.shape(), &|place| place as f32 + 1.0);
+            let op = Op::Gradient(Box::new(Gradient { of, inputs: 1, outputs: 1 }));
+            let wanted = [Some(ValueType::new(ElementType::F32, x.as_ref().unwrap().shape().to_vec()))];
+            let inputs = [x, Some(y), dy];
+            let plain = run(&op, &inputs, &wanted, |_| false, Context::default()).unwrap();
+            let last = run_channels_last(&op, &inputs, &wanted, |_| false, Context::default()).unwrap().unwrap();
+            let [plain, last] = [plain, last].map(|found| found[0].as_ref().unwrap().to_f64s().unwrap());
+            assert_eq!(plain, last, "{windows:?} {channels}");
+        }
+    }
+}
+
+#[test]
+fn windows_over_many_channels() {
+    for channels in [16, 17, 24, 50, 72] {
+        for windows in [windows(&[2, 2], &[2, 2], &[], &[]), windows(&[3, 2], &[2, 1], &[1, 0, 1, 1], &[])] {
+            for op in pools(&windows) {
+                let x = [distinct(&[3, channels, 13, 14], 2)];
+                assert!(compare_forward(&op, &x, 1, |_| false).unwrap() < 1e-5, "{op:?} {channels}");
+            }
+        }
+        check(&Op::GlobalAveragePool(GlobalAveragePool {}), &[2, channels, 2, 3]);
+        check(&Op::GlobalMaxPool(GlobalMaxPool {}), &[2, channels, 2, 3]);
     }
 }

@@ -125,3 +125,77 @@ impl Steps {
         simd.select_f32s(simd.less_than_f32s(high, value), high, value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use slimnet_graph::Op;
+    use slimnet_graph::ops::convolution::{AutoPad, Conv};
+    use slimnet_graph::ops::normalization::BatchNormalization;
+    use slimnet_graph::tensor::ElementType;
+
+    use super::Epilogue;
+    use crate::kernels::arrangement::Layout;
+    use crate::kernels::call::Region;
+    use crate::kernels::{Call, Context, Kernel, NodeType, ValueType, prepare};
+
+    fn run(kernel: &dyn Kernel, inputs: &[Vec<f32>], length: usize) -> Vec<f32> {
+        let mut inputs = inputs.to_vec();
+        let inputs: Vec<_> = inputs.iter_mut().map(|input| Some(Region::of(input.as_mut_slice()))).collect();
+        let mut output = vec![f32::NAN; length];
+        let mut scratch = vec![f32::NAN; kernel.scratch()];
+        let outputs = [Some(Region::of(output.as_mut_slice()))];
+        let scratch = Region::of(scratch.as_mut_slice());
+        // SAFETY: every region is a vector of its own, which lives to the end of this function.
+        #[allow(unsafe_code)]
+        let mut call = unsafe { Call::new(&inputs, &outputs, scratch, Context::default()) };
+        kernel.run(&mut call).unwrap();
+        output
+    }
+
+    #[test]
+    fn absorbed_steps_are_done_before_storing() {
+        for (channels, stride) in [(3, 1), (8, 2), (17, 1), (32, 1), (80, 2)] {
+            let conv = Conv {
+                group: channels as i64,
+                strides: vec![stride as i64; 2],
+                pads: vec![1; 4],
+                auto_pad: AutoPad::NotSet,
+                dilations: vec![],
+                kernel_shape: vec![],
+            };
+            let normalization = BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: false };
+            let side = 4 / stride;
+            for (op, side, parameters) in [
+                (Op::Conv(conv), side, vec![vec![channels, 1, 3, 3], vec![channels]]),
+                (Op::BatchNormalization(normalization), 4, vec![vec![channels]; 4]),
+            ] {
+                let (x, y) = (vec![2, 4, 4, channels], vec![2, side, side, channels]);
+                let shapes: Vec<_> = std::iter::once(x).chain(parameters).collect();
+                let length = y.iter().product();
+                let value = |shape: &Vec<usize>| Some(ValueType::new(ElementType::F32, shape.clone()));
+                let types: Vec<_> = shapes.iter().map(value).collect();
+                let node = NodeType { op: &op, inputs: &types, outputs: &[value(&y)], layout: Layout::ChannelsLast };
+                let filled =
+                    |length: usize, step: usize| (0..length).map(|place| (place * step % 23) as f32 / 8.0).collect();
+                let mut inputs: Vec<Vec<f32>> = types.iter().flatten().map(|input| filled(input.len(), 7)).collect();
+                inputs[0][5] = f32::NAN;
+                let mut added: Vec<f32> = filled(length, 5);
+                added[length - 1] = f32::INFINITY;
+                let plain = run(&*prepare(&node).unwrap(), &inputs, length);
+                let slot = inputs.len();
+                inputs.push(added.clone());
+                let mut kernel = prepare(&node).unwrap();
+                assert!(kernel.absorb(&Epilogue::Add { slot }));
+                assert!(kernel.absorb(&Epilogue::Clamp { low: 0.5, high: 6.0 }));
+                assert!(!kernel.absorb(&Epilogue::Add { slot }), "only in this order");
+                let found = run(&*kernel, &inputs, length);
+                for ((found, plain), added) in found.iter().zip(plain).zip(added) {
+                    let expected = plain + added;
+                    assert_eq!(found.is_nan(), expected.is_nan());
+                    assert!(found.is_nan() || *found == expected.clamp(0.5, 6.0), "{found} {expected}");
+                }
+                assert!(found.iter().any(|value| value.is_nan()));
+            }
+        }
+    }
+}

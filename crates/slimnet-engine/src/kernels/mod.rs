@@ -22,6 +22,7 @@ mod normalization;
 pub mod parallel;
 mod pooling;
 mod product;
+mod reach;
 mod recurrent;
 mod reduction;
 mod reference;

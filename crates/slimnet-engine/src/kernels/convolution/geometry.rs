@@ -6,6 +6,8 @@
 
 use slimnet_graph::ops::convolution::{AutoPad, Conv, ConvTranspose};
 
+use crate::kernels::window;
+
 /// Most spatial axes.
 pub(in crate::kernels) const RANK: usize = 3;
 
@@ -42,6 +44,14 @@ impl Axis {
     /// are as far apart as the elements of different channels.
     pub fn step(&self) -> usize {
         if self.windows == 1 { self.stride.max((self.taps - 1) * self.dilation + 1) } else { self.stride }
+    }
+}
+
+impl From<Axis> for window::Axis {
+    /// The padding behind does not matter to where taps are.
+    fn from(axis: Axis) -> Self {
+        let Axis { length, windows, taps, stride, dilation, begin } = axis;
+        Self { length, taps, stride, dilation, begin, end: 0, windows }
     }
 }
 

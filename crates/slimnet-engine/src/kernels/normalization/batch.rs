@@ -9,8 +9,10 @@ use rayon::prelude::*;
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::normalization::BatchNormalization;
 
+use super::columns;
 use super::shared::Shared;
 use super::sums::sums;
+use crate::kernels::arrangement::Layout;
 use crate::kernels::vector::vectorized;
 use crate::kernels::{Call, Kernel, KernelError, NodeType, Prepared};
 
@@ -207,6 +209,9 @@ struct Inference(Sizes);
 struct Training(Sizes);
 
 pub(super) fn prepare(op: &BatchNormalization, node: &NodeType<'_>) -> Prepared {
+    if node.layout == Layout::ChannelsLast {
+        return columns::prepare(op, node);
+    }
     let sizes = Sizes::of(op, &node.input(0)?.shape)?;
     if sizes.count() == 0 || node.output(0).is_none() {
         return None;
@@ -306,6 +311,9 @@ pub(super) fn prepare_gradient(op: &BatchNormalization, gradient: &Gradient, nod
     }
     if op.training_mode && (gradient.outputs < 5 || statistics.iter().any(|&slot| node.input(slot).is_none())) {
         return None;
+    }
+    if node.layout == Layout::ChannelsLast {
+        return columns::prepare_gradient(op, gradient, node, statistics);
     }
     Some(Box::new(Backward { sizes, statistics, training: op.training_mode, gradient: slot }))
 }

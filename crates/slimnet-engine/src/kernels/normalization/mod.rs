@@ -2,6 +2,7 @@
 
 mod axes;
 mod batch;
+mod columns;
 mod dropout;
 mod layer;
 mod local;
@@ -11,10 +12,11 @@ mod sums;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
-use super::{Family, NodeType, Prepared, plain};
+use super::arrangement::Arrangement;
+use super::{Family, NodeType, Prepared};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement };
 
 fn prepare(node: &NodeType<'_>) -> Prepared {
     match node.op {
@@ -35,5 +37,16 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
         Op::Lrn(op) => local::prepare_gradient(op, gradient, node),
         op @ (Op::LpNormalization(_) | Op::MeanVarianceNormalization(_)) => axes::prepare_gradient(op, gradient, node),
         op => layer::prepare_gradient(op, gradient, node),
+    }
+}
+
+fn arrangement(node: &NodeType<'_>) -> Arrangement {
+    let batch = match node.op {
+        Op::Gradient(gradient) => matches!(gradient.of, Op::BatchNormalization(_)),
+        op => matches!(op, Op::BatchNormalization(_)),
+    };
+    match node.input(0) {
+        Some(x) if batch && node.all_f32() => columns::arrangement(&x.shape),
+        _ => Arrangement::Plain,
     }
 }

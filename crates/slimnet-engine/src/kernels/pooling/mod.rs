@@ -3,6 +3,7 @@
 #![allow(clippy::inline_always)]
 
 mod choice;
+mod columns;
 mod global;
 mod plane;
 mod power;
@@ -11,11 +12,14 @@ mod sums;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 
-use super::{Family, NodeType, Prepared, plain};
+use super::arrangement::{Arrangement, Layout, channels_second};
+use super::window::Axis;
+use super::{Family, NodeType, Prepared};
+use columns::{What, Windows};
 use plane::{Plane, plane_of};
 
 /// The family.
-pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement: plain };
+pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement };
 
 /// What the elements of a window become, except their maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +127,46 @@ impl Form {
     }
 }
 
+/// Whether windows have kernels for channels that come last.
+fn arrangement(node: &NodeType<'_>) -> Arrangement {
+    let (op, outputs, y) = match node.op {
+        Op::Gradient(gradient) => (&gradient.of, gradient.outputs, node.input(gradient.gradient_slot(0))),
+        op => (op, node.outputs.iter().flatten().count(), node.output(0)),
+    };
+    let found = || {
+        let (x, y) = (node.input(0)?, y?);
+        (outputs == 1 && x.is_f32() && y.is_f32()).then(|| windows(op, &x.shape, &y.shape)).flatten()
+    };
+    if found().is_some() { Arrangement::ChannelsLast } else { Arrangement::Plain }
+}
+
+/// The windows of an operator that has kernels for channels that come last; shapes are in ONNX's order. A whole plane is one
+/// window.
+fn windows(op: &Op, x: &[usize], y: &[usize]) -> Option<Windows> {
+    let whole = || {
+        let mut axes = [Axis { length: 1, taps: 1, stride: 1, dilation: 1, begin: 0, end: 0, windows: 1 }; 3];
+        let first = (axes.len() + 2).checked_sub(x.len())?;
+        for (axis, &length) in axes[first..].iter_mut().zip(&x[2..]) {
+            (axis.length, axis.taps) = (length, length);
+        }
+        Some(Plane::new(axes))
+    };
+    let (what, plane) = match Form::of(op, x, y)? {
+        Form::Max { plane, .. } => (What::Max, plane),
+        Form::Sum { plane, kind: Kind::Average { padding } } => (What::Average { padding }, plane),
+        Form::GlobalMax => (What::Max, whole()?),
+        Form::Global(Kind::Average { .. }) => (What::Average { padding: false }, whole()?),
+        _ => return None,
+    };
+    Windows::new(what, plane, x[1])
+}
+
 fn prepare(node: &NodeType<'_>) -> Prepared {
     let x = node.input(0).filter(|x| x.is_f32())?;
+    if node.layout == Layout::ChannelsLast {
+        let windows = windows(node.op, &channels_second(&x.shape), &channels_second(&node.output(0)?.shape))?;
+        return node.output(1).is_none().then(|| columns::prepare(windows));
+    }
     let shape = &node.output(0).or(node.output(1))?.shape;
     let form = Form::of(node.op, &x.shape, shape)?;
     let length = x.shape[2..].iter().product();
@@ -146,6 +188,10 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
     let x = node.input(0).filter(|x| x.is_f32())?;
     let slots = Slots { y: gradient.output_slot(0), dy: gradient.gradient_slot(0) };
     let dy = node.input(slots.dy).filter(|dy| dy.is_f32())?;
+    if node.layout == Layout::ChannelsLast {
+        let windows = windows(&gradient.of, &channels_second(&x.shape), &channels_second(&dy.shape))?;
+        return Some(columns::prepare_gradient(windows, slots));
+    }
     let form = Form::of(&gradient.of, &x.shape, &dy.shape)?;
     let length = x.shape[2..].iter().product();
     // Norms read what they gave.

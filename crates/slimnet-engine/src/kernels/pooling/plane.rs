@@ -48,21 +48,27 @@ pub(super) fn plane_of(
     for index in 0..rank {
         found[3 - rank + index] = one(index)?;
     }
-    let inside = found.map(|axis| {
-        let place = |window: usize| {
-            let taps = axis.taps_of(window);
-            (if taps.is_empty() { 0 } else { axis.place(window, taps.start) }, taps.len())
-        };
-        (0..axis.windows).map(place).collect()
-    });
-    let padded = found.map(|axis| (0..axis.windows).map(|window| axis.padded_taps(window)).collect());
-    let columns = found[2];
-    let taps = (0..columns.taps).map(|tap| (tap, columns.windows_with(tap))).filter(|(_, windows)| !windows.is_empty());
-    let taps = taps.map(|(tap, windows)| (windows.clone(), columns.place(windows.start, tap))).collect();
-    Some(Plane { axes: found, inside, padded, taps })
+    Some(Plane::new(found))
 }
 
 impl Plane {
+    /// The plane of depth, rows and columns.
+    pub fn new(axes: [Axis; 3]) -> Self {
+        let inside = axes.map(|axis| {
+            let place = |window: usize| {
+                let taps = axis.taps_of(window);
+                (if taps.is_empty() { 0 } else { axis.place(window, taps.start) }, taps.len())
+            };
+            (0..axis.windows).map(place).collect()
+        });
+        let padded = axes.map(|axis| (0..axis.windows).map(|window| axis.padded_taps(window)).collect());
+        let columns = axes[2];
+        let taps =
+            (0..columns.taps).map(|tap| (tap, columns.windows_with(tap))).filter(|(_, windows)| !windows.is_empty());
+        let taps = taps.map(|(tap, windows)| (windows.clone(), columns.place(windows.start, tap))).collect();
+        Self { axes, inside, padded, taps }
+    }
+
     /// Elements of a plane before.
     pub fn before(&self) -> usize {
         self.axes.iter().map(|axis| axis.length).product()

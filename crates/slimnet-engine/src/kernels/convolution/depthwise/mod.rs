@@ -5,7 +5,6 @@
 // Helpers of inner loops must end up in the code that is compiled for the machine's vectors.
 #![allow(clippy::inline_always)]
 
-mod reach;
 mod sums;
 mod weights;
 

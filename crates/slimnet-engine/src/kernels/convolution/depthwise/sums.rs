@@ -4,8 +4,9 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::super::geometry::{Axis, Geometry};
-use super::reach::Reach;
 use crate::kernels::channels::{Block, Steps, Work, dispatch};
+use crate::kernels::reach::Reach;
+use crate::kernels::window;
 
 /// Multiplications of a part of the work.
 const PART: usize = 1 << 17;
@@ -45,7 +46,10 @@ pub(super) struct Operands<'a> {
 impl Sums {
     pub fn new(geometry: &Geometry, to_windows: bool) -> Option<Self> {
         let axes = &geometry.axes;
-        let of = |axis: &Axis| if to_windows { Reach::to_windows(axis) } else { Reach::to_axis(axis) };
+        let of = |axis: &Axis| {
+            let axis = window::Axis::from(*axis);
+            if to_windows { Reach::to_windows(&axis) } else { Reach::to_axis(&axis) }
+        };
         let reach = [of(&axes[0])?, of(&axes[1])?, of(&axes[2])?];
         let source = axes.map(|axis| if to_windows { axis.length } else { axis.windows });
         let row = axes[2];

@@ -6,8 +6,9 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::super::geometry::{Axis, Geometry};
-use super::reach::Reach;
 use crate::kernels::channels::{Block, Work, dispatch};
+use crate::kernels::reach::Reach;
+use crate::kernels::window;
 
 /// Most parts into which images fall, and multiplications that are worth one.
 const PARTS: usize = 16;
@@ -65,8 +66,8 @@ impl WeightGradient {
             channels: geometry.groups,
             images: geometry.images,
             axes,
-            depths: Reach::to_windows(&axes[0])?,
-            heights: Reach::to_windows(&axes[1])?,
+            depths: Reach::to_windows(&window::Axis::from(axes[0]))?,
+            heights: Reach::to_windows(&window::Axis::from(axes[1]))?,
             columns,
             together: geometry.images.div_ceil(parts),
             wanted,

@@ -1,6 +1,6 @@
 //! Which elements of a source axis reach an element of a target axis, and through which tap.
 
-use super::super::geometry::Axis;
+use super::window::Axis;
 
 /// Most pairs of windows and taps of an axis that are written down.
 const MOST: usize = 1 << 20;
