@@ -101,7 +101,9 @@ fn finish(steps: &Finish, addend: Option<&[f32]>, y: &mut [f32]) {
         y.iter_mut().zip(addend).for_each(|(y, addend)| *y += addend);
     }
     if steps.clamp.is_some() {
-        y.iter_mut().for_each(|y| *y = clamp_one(*y, steps.clamp));
+        for y in y {
+            *y = clamp_one(*y, steps.clamp);
+        }
     }
 }
 

@@ -124,8 +124,12 @@ const WORTH_A_CALL: usize = 512;
 #[inline(always)]
 fn clear(target: &mut [f32]) {
     let (vectors, rest) = target.as_chunks_mut::<8>();
-    vectors.iter_mut().for_each(|vector| *vector = [0.0; 8]);
-    rest.iter_mut().for_each(|element| *element = 0.0);
+    for vector in vectors {
+        *vector = [0.0; 8];
+    }
+    for element in rest {
+        *element = 0.0;
+    }
 }
 
 #[inline(always)]
