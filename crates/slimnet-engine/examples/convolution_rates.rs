@@ -81,6 +81,9 @@ fn time(
     Some(best)
 }
 
+/// Name, operator, shapes of inputs and outputs, and whether weights are constant.
+type Run<'a> = (&'a str, &'a Op, &'a [Vec<usize>], Vec<Option<Vec<usize>>>, bool);
+
 fn main() {
     let word = std::env::args().nth(1).unwrap_or_default();
     let threads = std::env::args().nth(2).and_then(|count| count.parse().ok()).unwrap_or(1);
@@ -125,7 +128,7 @@ fn main() {
             all.extend([y.clone(), y.clone()]);
             let gradient = Op::Gradient(Box::new(Gradient { of: op.clone(), inputs: 3, outputs: 1 }));
             let wanted = |slot: usize| (0..3).map(|index| (index == slot).then(|| inputs[index].clone())).collect();
-            let runs: [(&str, &Op, &[Vec<usize>], Vec<Option<Vec<usize>>>, bool); 4] = [
+            let runs: [Run<'_>; 4] = [
                 ("forward", &op, &inputs, vec![Some(y.clone())], false),
                 ("inference", &op, &inputs, vec![Some(y)], true),
                 ("gradient of input", &gradient, &all, wanted(0), false),
