@@ -15,6 +15,9 @@ use slimnet_graph::ops::normalization::BatchNormalization;
 use slimnet_graph::ops::pooling::{AveragePool, GlobalAveragePool, MaxPool};
 use slimnet_graph::tensor::ElementType;
 
+/// Elements of a line of the cache.
+const LINE: usize = 16;
+
 /// A kernel with memory of its own.
 struct Bench {
     kernel: Box<dyn Kernel>,
@@ -36,7 +39,7 @@ impl Bench {
         let [inputs, outputs] =
             [inputs, outputs].map(|shapes| shapes.iter().enumerate().map(value).collect::<Vec<_>>());
         let kernel = prepare(&NodeType { op, inputs: &inputs, outputs: &outputs, layout }).unwrap();
-        let filled = |value: &ValueType| (0..value.len()).map(|place| (place * 7 % 17) as f32 / 8.0).collect();
+        let filled = |value: &ValueType| (0..value.len() + LINE).map(|place| (place * 7 % 17) as f32 / 8.0).collect();
         Self {
             scratch: vec![0.0; kernel.scratch()],
             kernel,
@@ -47,7 +50,13 @@ impl Bench {
     }
 
     fn run(&mut self) {
-        let region = |data: &mut Option<Vec<f32>>| Some(Region::of(data.as_mut()?.as_mut_slice()));
+        // As in the arena of a plan, everything begins at a line of the cache.
+        let region = |data: &mut Option<Vec<f32>>| {
+            let data = data.as_mut()?.as_mut_slice();
+            let length = data.len() - LINE;
+            let start = data.as_ptr().align_offset(LINE * size_of::<f32>());
+            Some(Region::of(&mut data[start..start + length]))
+        };
         let inputs: Vec<_> = self.inputs.iter_mut().map(region).collect();
         let outputs: Vec<_> = self.outputs.iter_mut().map(region).collect();
         let scratch = Region::of(self.scratch.as_mut_slice());

@@ -55,8 +55,9 @@ impl Windows {
         let factors = match what {
             What::Max => (Vec::new(), Vec::new()),
             What::Average { padding } => {
-                let rows = plane.rows().map(|at| plane.row_counts(padding, at));
-                (rows.collect(), plane.column_counts(padding))
+                let rows = plane.rows().map(|at| 1.0 / plane.row_counts(padding, at));
+                let columns = plane.column_counts(padding).into_iter().map(|count| 1.0 / count);
+                (rows.collect(), columns.collect())
             }
         };
         Some(Self { what, channels, plane, seen, seers, factors })
@@ -145,8 +146,8 @@ impl Work for Forward<'_> {
                         }
                     }
                     if windows.what != What::Max {
-                        let count = windows.factors.0[at] * windows.factors.1[column];
-                        total = simd.div_f32s(total, simd.splat_f32s(count));
+                        let factor = windows.factors.0[at] * windows.factors.1[column];
+                        total = simd.mul_f32s(total, simd.splat_f32s(factor));
                     }
                     block.store(y, column, total);
                 }
@@ -169,9 +170,22 @@ impl Work for Shares<'_> {
         let Self { windows, dy, first, dx } = self;
         let [depths, heights, columns] = windows.lengths(false);
         let [window_depths, window_heights, window_columns] = windows.lengths(true);
+        // One window that sees all.
+        let whole = windows.plane.axes.iter().all(|axis| axis.windows == 1 && axis.taps_of(0).len() == axis.length);
         for (index, dx) in dx.chunks_exact_mut(columns * windows.channels).enumerate() {
             let row = first + index;
             let (image, depth, height) = (row / (depths * heights), row / heights % depths, row % heights);
+            if whole {
+                let factor = simd.splat_f32s(windows.factors.0[0] * windows.factors.1[0]);
+                for index in 0..Block::<S, WHOLE>::count(windows.channels) {
+                    let block = Block::<S, WHOLE>::new(simd, windows.channels, index);
+                    let share = simd.mul_f32s(block.load(dy, image), factor);
+                    for column in 0..columns {
+                        block.store(dx, column, share);
+                    }
+                }
+                continue;
+            }
             for column in 0..columns {
                 for index in 0..Block::<S, WHOLE>::count(windows.channels) {
                     let block = Block::<S, WHOLE>::new(simd, windows.channels, index);
@@ -181,7 +195,7 @@ impl Work for Shares<'_> {
                             let at = depth * window_heights + height;
                             let place = (image * window_depths * window_heights + at) * window_columns;
                             for &(_, column) in windows.seers[2].of(column) {
-                                let factor = 1.0 / (windows.factors.0[at] * windows.factors.1[column]);
+                                let factor = windows.factors.0[at] * windows.factors.1[column];
                                 let share = block.load(dy, place + column);
                                 total = simd.mul_add_e_f32s(share, simd.splat_f32s(factor), total);
                             }

@@ -109,19 +109,13 @@ impl Work for Part<'_> {
             let mut at = 0;
             if let ([(depth_tap, depth)], Some(slide), 1..=3) = (row.depths, sums.slide, row.heights.len()) {
                 let under = (*depth_tap * sums.taps[1], (row.above + depth) * sums.source[1]);
-                while at < blocks {
-                    // Weights of two blocks fit into registers where there are many.
-                    let two = S::REGISTER_COUNT >= 32 && at + 2 <= blocks;
-                    match (row.heights, two) {
-                        ([a, b, c], true) => row.slide::<S, WHOLE, 3, 2>(simd, at, [*a, *b, *c], under, slide, target),
-                        ([a, b], true) => row.slide::<S, WHOLE, 2, 2>(simd, at, [*a, *b], under, slide, target),
-                        ([a], true) => row.slide::<S, WHOLE, 1, 2>(simd, at, [*a], under, slide, target),
-                        ([a, b, c], _) => row.slide::<S, WHOLE, 3, 1>(simd, at, [*a, *b, *c], under, slide, target),
-                        ([a, b], _) => row.slide::<S, WHOLE, 2, 1>(simd, at, [*a, *b], under, slide, target),
-                        ([a], _) => row.slide::<S, WHOLE, 1, 1>(simd, at, [*a], under, slide, target),
+                for at in 0..blocks {
+                    match row.heights {
+                        [a, b, c] => row.slide::<S, WHOLE, 3>(simd, at, [*a, *b, *c], under, slide, target),
+                        [a, b] => row.slide::<S, WHOLE, 2>(simd, at, [*a, *b], under, slide, target),
+                        [a] => row.slide::<S, WHOLE, 1>(simd, at, [*a], under, slide, target),
                         _ => unreachable!("one to three rows"),
                     }
-                    at += if two { 2 } else { 1 };
                 }
                 continue;
             }
@@ -171,13 +165,18 @@ impl Row<'_> {
     }
 
     /// Some blocks of the channels of every pixel, with any taps.
+    ///
+    /// Vectors are never given to closures of `map` and the like, which would not be compiled for them.
     #[inline(always)]
     fn each<S: Simd, const WHOLE: bool, const BLOCKS: usize>(&self, simd: S, first: usize, target: &mut [f32]) {
         let Operands { source, weights, .. } = self.operands;
         let sums = self.sums;
-        let blocks: [Block<S, WHOLE>; BLOCKS] =
-            std::array::from_fn(|index| Block::new(simd, sums.channels, first + index));
-        let bias = blocks.map(|block| self.bias(block));
+        let mut blocks = [Block::<S, WHOLE>::new(simd, sums.channels, first); BLOCKS];
+        let mut bias = [simd.splat_f32s(0.0); BLOCKS];
+        for index in 0..BLOCKS {
+            blocks[index] = Block::new(simd, sums.channels, first + index);
+            bias[index] = self.bias(blocks[index]);
+        }
         for pixel in 0..sums.reach[2].targets() {
             let columns = sums.reach[2].of(pixel);
             let mut totals = bias;
@@ -186,25 +185,26 @@ impl Row<'_> {
                     let tap = (depth_tap * sums.taps[1] + tap) * sums.taps[2];
                     let place = ((self.above + depth) * sums.source[1] + height) * sums.source[2];
                     for &(column_tap, column) in columns {
-                        for (block, total) in blocks.iter().zip(&mut totals) {
-                            let value = block.load(source, place + column);
-                            *total = simd.mul_add_e_f32s(value, block.load(weights, tap + column_tap), *total);
+                        for index in 0..BLOCKS {
+                            let value = blocks[index].load(source, place + column);
+                            let weight = blocks[index].load(weights, tap + column_tap);
+                            totals[index] = simd.mul_add_e_f32s(value, weight, totals[index]);
                         }
                     }
                 }
             }
-            for (block, total) in blocks.into_iter().zip(totals) {
-                self.finish(block, target, pixel, total);
+            for index in 0..BLOCKS {
+                self.finish(blocks[index], target, pixel, totals[index]);
             }
         }
     }
 
-    /// Some blocks of the channels where three neighbours in each of some rows are summed: every element of the source is
+    /// A block of the channels where three neighbours in each of some rows are summed: every element of the source is
     /// read once, and weights stay in registers.
     ///
     /// `under` is the first of the rows of taps and of the source that belong to the depth.
     #[inline(always)]
-    fn slide<S: Simd, const WHOLE: bool, const ROWS: usize, const BLOCKS: usize>(
+    fn slide<S: Simd, const WHOLE: bool, const ROWS: usize>(
         &self,
         simd: S,
         first: usize,
@@ -215,41 +215,36 @@ impl Row<'_> {
     ) {
         let Operands { source, weights, .. } = self.operands;
         let sums = self.sums;
-        let blocks: [Block<S, WHOLE>; BLOCKS] =
-            std::array::from_fn(|index| Block::new(simd, sums.channels, first + index));
-        let bias = blocks.map(|block| self.bias(block));
-        let factors: [[[S::f32s; 3]; ROWS]; BLOCKS] = blocks.map(|block| {
-            heights.map(|(tap, _)| {
-                let tap = (under.0 + tap) * 3;
-                std::array::from_fn(|column| block.load(weights, tap + if mirrored { 2 - column } else { column }))
-            })
-        });
-        let rows = heights.map(|(_, height)| {
-            let start = (under.1 + height) * sums.source[2] * sums.channels;
-            &source[start..][..sums.source[2] * sums.channels]
-        });
+        let block = Block::<S, WHOLE>::new(simd, sums.channels, first);
+        let bias = self.bias(block);
+        let (length, order) = (sums.source[2] * sums.channels, if mirrored { [2, 1, 0] } else { [0, 1, 2] });
+        let mut factors = [[bias; 3]; ROWS];
+        let mut rows = [source; ROWS];
+        for row in 0..ROWS {
+            let (tap, height) = heights[row];
+            for place in 0..3 {
+                factors[row][place] = block.load(weights, (under.0 + tap) * 3 + order[place]);
+            }
+            rows[row] = &source[(under.1 + height) * length..][..length];
+        }
         let windows = sums.reach[2].targets();
         // The sums of the window that ends at the step, of the next, and of that after.
-        let mut totals = [bias; 3];
+        let (mut last, mut middle) = (bias, bias);
         for step in 0..windows + 2 {
+            let mut new = bias;
             let column = (step as isize).wrapping_sub(shift) as usize;
             if column < sums.source[2] {
                 for row in 0..ROWS {
-                    for index in 0..BLOCKS {
-                        let value = blocks[index].load(rows[row], column);
-                        for place in 0..3 {
-                            totals[place][index] =
-                                simd.mul_add_e_f32s(value, factors[index][row][2 - place], totals[place][index]);
-                        }
-                    }
+                    let value = block.load(rows[row], column);
+                    last = simd.mul_add_e_f32s(value, factors[row][2], last);
+                    middle = simd.mul_add_e_f32s(value, factors[row][1], middle);
+                    new = simd.mul_add_e_f32s(value, factors[row][0], new);
                 }
             }
             if step >= 2 {
-                for index in 0..BLOCKS {
-                    self.finish(blocks[index], target, step - 2, totals[0][index]);
-                }
+                self.finish(block, target, step - 2, last);
             }
-            totals = [totals[1], totals[2], bias];
+            (last, middle) = (middle, new);
         }
     }
 }

@@ -170,8 +170,8 @@ impl Part<'_> {
         let first = image * positions;
         let whole = positions - positions % LANES;
         for pixel in (first..first + whole).step_by(LANES) {
-            for (lane, total) in totals.iter_mut().enumerate() {
-                *total = block.simd.add_f32s(*total, block.load(self.dy, pixel + lane));
+            for lane in 0..LANES {
+                totals[lane] = block.simd.add_f32s(totals[lane], block.load(self.dy, pixel + lane));
             }
         }
         for pixel in first + whole..first + positions {
@@ -217,7 +217,10 @@ impl Part<'_> {
     ) {
         let (simd, channels, axis) = (block.simd, self.gradient.channels, self.gradient.axes[2]);
         let dy = &self.dy[windows * axis.windows * channels..][..axis.windows * channels];
-        let x = rows.map(|(_, row)| &self.x[(start + row) * axis.length * channels..][..axis.length * channels]);
+        let mut x = [self.x; ROWS];
+        for (x, (_, row)) in x.iter_mut().zip(rows) {
+            *x = &self.x[(start + row) * axis.length * channels..][..axis.length * channels];
+        }
         let mut sums = [[simd.splat_f32s(0.0); COLUMNS]; ROWS];
         for window in columns.common.clone() {
             let gradient = block.load(dy, window);
@@ -242,9 +245,9 @@ impl Part<'_> {
                 }
             }
         }
-        for (sums, (tap, _)) in sums.into_iter().zip(rows) {
-            for (column, sum) in sums.into_iter().enumerate() {
-                self.add(block, (taps + tap) * axis.taps + columns.first + column, sum);
+        for row in 0..ROWS {
+            for column in 0..COLUMNS {
+                self.add(block, (taps + rows[row].0) * axis.taps + columns.first + column, sums[row][column]);
             }
         }
     }

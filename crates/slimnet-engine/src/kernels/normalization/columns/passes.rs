@@ -46,9 +46,13 @@ impl Gather<'_> {
         [x, dy]: [&[f32]; 2],
         sums: &mut [f32],
     ) {
-        let blocks: [Block<S, WHOLE>; COUNT] = std::array::from_fn(|index| Block::new(simd, self.columns, at + index));
-        let centre = blocks.map(|block| block.load(self.centre, 0));
         let zero = simd.splat_f32s(0.0);
+        let mut blocks = [Block::<S, WHOLE>::new(simd, self.columns, at); COUNT];
+        let mut centre = [zero; COUNT];
+        for index in 0..COUNT {
+            blocks[index] = Block::new(simd, self.columns, at + index);
+            centre[index] = blocks[index].load(self.centre, 0);
+        }
         let (mut first, mut second) = ([zero; COUNT], [zero; COUNT]);
         let rows = x.len() / self.columns;
         if self.dy.is_some() {
@@ -99,58 +103,88 @@ impl Work for Write<'_> {
     #[inline(always)]
     fn run<S: Simd, const WHOLE: bool>(self, simd: S) {
         match self.task {
-            Task::Normalize { x, added: [], mean, factor, bias, steps } => {
-                self.each(
-                    simd,
-                    #[inline(always)]
-                    |block: Block<S, WHOLE>, row| {
-                        let away = simd.sub_f32s(block.load(x, row), block.load(mean, 0));
-                        let value = simd.mul_add_e_f32s(away, block.load(factor, 0), block.load(bias, 0));
-                        steps.limited(simd, value)
-                    },
-                );
-            }
-            Task::Normalize { x, added, mean, factor, bias, steps } => {
-                self.each(
-                    simd,
-                    #[inline(always)]
-                    |block: Block<S, WHOLE>, row| {
-                        let away = simd.sub_f32s(block.load(x, row), block.load(mean, 0));
-                        let value = simd.mul_add_e_f32s(away, block.load(factor, 0), block.load(bias, 0));
-                        steps.limited(simd, simd.add_f32s(value, block.load(added, row)))
-                    },
-                );
-            }
-            Task::Gradient { x, dy, mean, factor, constant, linear } => {
-                self.each(
-                    simd,
-                    #[inline(always)]
-                    |block: Block<S, WHOLE>, row| {
-                        let away = simd.sub_f32s(block.load(x, row), block.load(mean, 0));
-                        let value = simd.sub_f32s(block.load(dy, row), block.load(constant, 0));
-                        let value = simd.sub_f32s(value, simd.mul_f32s(away, block.load(linear, 0)));
-                        simd.mul_f32s(value, block.load(factor, 0))
-                    },
-                );
-            }
-            Task::Scale { dy, factor } => {
-                self.each(
-                    simd,
-                    #[inline(always)]
-                    |block: Block<S, WHOLE>, row| simd.mul_f32s(block.load(dy, row), block.load(factor, 0)),
-                );
-            }
+            Task::Normalize { x, added: [], mean, factor, bias, steps } => self.each(
+                simd,
+                [mean, factor, bias],
+                #[inline(always)]
+                |block: Block<S, WHOLE>, row, [mean, factor, bias]| {
+                    let away = simd.sub_f32s(block.load(x, row), mean);
+                    steps.limited(simd, simd.mul_add_e_f32s(away, factor, bias))
+                },
+            ),
+            Task::Normalize { x, added, mean, factor, bias, steps } => self.each(
+                simd,
+                [mean, factor, bias],
+                #[inline(always)]
+                |block: Block<S, WHOLE>, row, [mean, factor, bias]| {
+                    let away = simd.sub_f32s(block.load(x, row), mean);
+                    let value = simd.mul_add_e_f32s(away, factor, bias);
+                    steps.limited(simd, simd.add_f32s(value, block.load(added, row)))
+                },
+            ),
+            Task::Gradient { x, dy, mean, factor, constant, linear } => self.each(
+                simd,
+                [mean, factor, constant, linear],
+                #[inline(always)]
+                |block: Block<S, WHOLE>, row, [mean, factor, constant, linear]| {
+                    let away = simd.sub_f32s(block.load(x, row), mean);
+                    let value = simd.sub_f32s(block.load(dy, row), constant);
+                    simd.mul_f32s(simd.sub_f32s(value, simd.mul_f32s(away, linear)), factor)
+                },
+            ),
+            Task::Scale { dy, factor } => self.each(
+                simd,
+                [factor],
+                #[inline(always)]
+                |block: Block<S, WHOLE>, row, [factor]| simd.mul_f32s(block.load(dy, row), factor),
+            ),
         }
     }
 }
 
 impl Write<'_> {
+    /// `value` is given the block, the row, and the numbers of its columns. It is handed on by value: called through a
+    /// reference it would not be compiled for the vectors.
     #[inline(always)]
-    fn each<S: Simd, const WHOLE: bool>(self, simd: S, value: impl Fn(Block<S, WHOLE>, usize) -> S::f32s) {
+    fn each<S: Simd, const WHOLE: bool, const NUMBERS: usize>(
+        mut self,
+        simd: S,
+        numbers: [&[f32]; NUMBERS],
+        value: impl Fn(Block<S, WHOLE>, usize, [S::f32s; NUMBERS]) -> S::f32s + Copy,
+    ) {
+        let count = Block::<S, WHOLE>::count(self.columns);
+        let mut at = 0;
+        while at < count {
+            if at + 4 <= count {
+                self.blocks::<S, WHOLE, 4, NUMBERS>(simd, at, numbers, value);
+                at += 4;
+            } else {
+                self.blocks::<S, WHOLE, 1, NUMBERS>(simd, at, numbers, value);
+                at += 1;
+            }
+        }
+    }
+
+    /// Neighbouring blocks of all rows.
+    #[inline(always)]
+    fn blocks<S: Simd, const WHOLE: bool, const COUNT: usize, const NUMBERS: usize>(
+        &mut self,
+        simd: S,
+        at: usize,
+        numbers: [&[f32]; NUMBERS],
+        value: impl Fn(Block<S, WHOLE>, usize, [S::f32s; NUMBERS]) -> S::f32s + Copy,
+    ) {
+        let mut blocks = [Block::<S, WHOLE>::new(simd, self.columns, at); COUNT];
+        let mut columns = [[simd.splat_f32s(0.0); NUMBERS]; COUNT];
+        for index in 0..COUNT {
+            blocks[index] = Block::new(simd, self.columns, at + index);
+            for number in 0..NUMBERS {
+                columns[index][number] = blocks[index].load(numbers[number], 0);
+            }
+        }
         for row in 0..self.output.len() / self.columns {
-            for index in 0..Block::<S, WHOLE>::count(self.columns) {
-                let block = Block::new(simd, self.columns, index);
-                block.store(self.output, row, value(block, row));
+            for index in 0..COUNT {
+                blocks[index].store(self.output, row, value(blocks[index], row, columns[index]));
             }
         }
     }
