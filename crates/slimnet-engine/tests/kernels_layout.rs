@@ -1,6 +1,7 @@
 //! Kernels that move elements against the reference evaluator and finite differences.
 #![allow(clippy::unnecessary_wraps)] // inputs are optional
 
+use slimnet_engine::kernels::arrangement::Layout;
 use slimnet_engine::kernels::testing::{compare_forward, compare_gradient, difference, reference, run};
 use slimnet_engine::kernels::{Context, KernelError, NodeType, ValueType, prepare};
 use slimnet_graph::Op;
@@ -290,6 +291,6 @@ fn what_moves_nothing_is_not_run() {
     let x = Some(ValueType::new(ElementType::F32, vec![3, 1, 4]));
     let y = Some(ValueType::new(ElementType::F32, vec![1, 3, 4]));
     let op = Op::from(Transpose { perm: Some(vec![1, 0, 2]) });
-    let kernel = prepare(&NodeType { op: &op, inputs: &[x], outputs: &[y] }).unwrap();
+    let kernel = prepare(&NodeType { op: &op, inputs: &[x], outputs: &[y], layout: Layout::Plain }).unwrap();
     assert_eq!(kernel.alias(0), Some(0));
 }

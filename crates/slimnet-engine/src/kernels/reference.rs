@@ -4,6 +4,7 @@ use slimnet_graph::Op;
 use slimnet_graph::evaluate::evaluate_op;
 use slimnet_graph::tensor::{ElementType, Tensor};
 
+use super::arrangement::Layout;
 use super::{Call, Kernel, KernelError, NodeType, ValueType};
 
 /// A node that the reference evaluator computes.
@@ -16,6 +17,9 @@ struct Reference {
 
 pub(super) fn prepare(node: &NodeType<'_>) -> Result<Box<dyn Kernel>, KernelError> {
     let unsupported = |what: String| Err(KernelError::Unsupported(what));
+    if node.layout == Layout::ChannelsLast {
+        return unsupported("with channels last".into());
+    }
     if let Op::Other(other) = node.op {
         return unsupported(format!("{}: {}", other.op_type, other.reason));
     }
