@@ -118,7 +118,9 @@ fn node_geometry(node: &NodeType<'_>) -> Option<(Geometry, bool)> {
 fn arrangement(node: &NodeType<'_>) -> Arrangement {
     // Zeros are skipped by kernels that take channels second.
     let constant = node.input(1).and_then(|weights| weights.constant.as_ref());
-    if matches!(node.op, Op::Conv(_)) && constant.is_some_and(sparse::is_worthwhile) {
+    if let (Op::Conv(_), Some(weights), Some((geometry, _))) = (node.op, constant, node_geometry(node))
+        && sparse::is_worthwhile(weights, &geometry)
+    {
         return Arrangement::Plain;
     }
     if depthwise::arrangement(node) == Arrangement::ChannelsLast {

@@ -47,12 +47,17 @@ fn is_zero(weight: f32) -> bool {
     weight.abs() < SMALLEST
 }
 
-/// Share of zeros from which on a convolution is faster with only the others: a little below 70 %, so that drawn zeros of
-/// that share count.
-const ZEROS_OF_CONVOLUTION: f64 = 0.69;
+/// Share of zeros from which on a convolution is faster with only the others than the dense one with channels last: of
+/// several taps, of one, and of images whose copies do not stay in the cache. Measured (`benches/sparse.rs`).
+const ZEROS_OF_WINDOWS: f64 = 0.78;
+const ZEROS_OF_PIXELS: f64 = 0.85;
+const ZEROS_OF_LARGE_IMAGES: f64 = 0.95;
+
+/// Elements of the copies of an image from which on they do not stay in the cache.
+const LARGE_IMAGE: usize = 1 << 17;
 
 /// Share of zeros from which on a matrix product is faster with only the others.
-const ZEROS_OF_PRODUCT: f64 = 0.5;
+const ZEROS_OF_PRODUCT: f64 = 0.65;
 
 /// The elements of a tensor of `float32`.
 fn values(tensor: &Tensor) -> Option<Vec<f32>> {
@@ -71,8 +76,16 @@ fn zeros(weights: &[f32]) -> f64 {
 
 /// Whether a convolution with these constant weights, `[O, I / group, taps…]`, is faster if zeros are left out. It then
 /// wants its tensors in the plain layout.
-pub(super) fn is_worthwhile(weights: &Tensor) -> bool {
-    values(weights).is_some_and(|weights| zeros(&weights) >= ZEROS_OF_CONVOLUTION)
+pub(super) fn is_worthwhile(weights: &Tensor, geometry: &Geometry) -> bool {
+    // Each tap along a row reads a copy of its own; a single channel has too few products to leave some out.
+    let copies = geometry.spread * geometry.axes[2].taps * geometry.plane();
+    let least = match geometry.taps() {
+        _ if geometry.spread == 1 && geometry.groups > 1 => return false,
+        1 => ZEROS_OF_PIXELS,
+        _ if copies > LARGE_IMAGE => ZEROS_OF_LARGE_IMAGES,
+        _ => ZEROS_OF_WINDOWS,
+    };
+    values(weights).is_some_and(|weights| zeros(&weights) >= least)
 }
 
 /// Prepares a convolution whose weights are constant and mostly zeros; `None` for all others.
@@ -80,7 +93,7 @@ pub(super) fn prepare_convolution(node: &NodeType<'_>, geometry: &Geometry) -> P
     if !matches!(node.op, Op::Conv(_)) || node.layout != Layout::Plain {
         return None;
     }
-    let weights = node.input(1)?.constant.as_ref().filter(|weights| is_worthwhile(weights))?;
+    let weights = node.input(1)?.constant.as_ref().filter(|weights| is_worthwhile(weights, geometry))?;
     convolution(node, geometry, &values(weights)?)
 }
 
