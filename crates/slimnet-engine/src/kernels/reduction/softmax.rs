@@ -210,7 +210,9 @@ impl Sizes {
                 |x, _| exp(x - largest),
             );
             let scale = 1.0 / sum(y);
-            y.iter_mut().for_each(|y| *y *= scale);
+            for y in y {
+                *y *= scale;
+            }
         }
     }
 
