@@ -1,12 +1,15 @@
 //! Elementwise kernels against the reference evaluator and finite differences.
 
-use slimnet_engine::kernels::testing::{compare_forward, compare_gradient};
+use slimnet_engine::Threads;
+use slimnet_engine::kernels::testing::{compare_forward, compare_gradient, run};
+use slimnet_engine::kernels::{Context, ValueType};
 use slimnet_graph::Op;
+use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::elementwise::{
     Binary, Celu, Clip, Elu, Gelu, GeluApproximation, HardSigmoid, LeakyRelu, Selu, Shrink, Swish, ThresholdedRelu,
     Unary, Variadic, Where,
 };
-use slimnet_graph::tensor::Tensor;
+use slimnet_graph::tensor::{ElementType, Tensor};
 use slimnet_graph::zoo::random::Stream;
 
 /// Numbers in a range, none within 0.01 of a multiple of a half: kinks lie there.
@@ -111,11 +114,77 @@ fn functions_of_many_numbers() {
         check(&Op::Variadic(*kind), &inputs, &[0, 1, 2]);
         check(&Op::Variadic(*kind), &inputs[..1], &[0]);
     }
-    let condition =
-        Some(Tensor::from_f64s(slimnet_graph::tensor::ElementType::Bool, vec![2, 1], vec![1.0, 0.0]).unwrap());
+    let condition = Some(Tensor::from_f64s(ElementType::Bool, vec![2, 1], vec![1.0, 0.0]).unwrap());
     check(
         &Op::Where(Where {}),
         &[condition, Some(numbers(&[3], -1.0, 1.0, 1)), Some(numbers(&[2, 3], -1.0, 1.0, 2))],
         &[1, 2],
     );
+}
+
+/// Sums over many elements, in parts and in segments of rows, on any number of threads.
+#[test]
+fn gradients_of_repeated_operands() {
+    let (one, two) = (Threads::new(1).unwrap(), Threads::new(2).unwrap());
+    let shapes: [(&[usize], &[usize]); 7] = [
+        (&[64, 49, 33], &[33]),
+        (&[30, 49, 33], &[]),
+        (&[30, 49, 33], &[49, 1]),
+        (&[40, 20_001], &[1, 20_001]),
+        (&[3, 40_001], &[3, 1]),
+        (&[200, 1], &[1, 301]),
+        (&[7, 300, 50], &[7, 1, 50]),
+    ];
+    for kind in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div] {
+        for (a_shape, b_shape) in shapes {
+            let (a, b) = (numbers(a_shape, 0.5, 2.0, 3), numbers(b_shape, 0.5, 2.0, 4));
+            let op = Op::Binary(kind);
+            let shape = match (a_shape, b_shape) {
+                ([rows, 1], [1, columns]) => vec![*rows, *columns],
+                _ => a_shape.to_vec(),
+            };
+            let dy = numbers(&shape, -1.0, 1.5, 5);
+            let gradient = Op::Gradient(Box::new(Gradient { of: op, inputs: 2, outputs: 1 }));
+            let inputs = [Some(a.clone()), Some(b.clone()), None, Some(dy.clone())];
+            let types = [a_shape, b_shape].map(|shape| Some(ValueType::new(ElementType::F32, shape.to_vec())));
+            let on = |threads: &Threads| {
+                threads.run(|| run(&gradient, &inputs, &types, |_| false, Context::default()).unwrap())
+            };
+            let (found, again) = (on(&one), on(&two));
+            let values = |tensor: &Tensor| tensor.to_f64s().unwrap();
+            let (a, b, dy) = (values(&a), values(&b), values(&dy));
+            // Where in an operand an element of the result is.
+            let place = |own: &[usize], mut index: usize| {
+                let (mut place, mut stride) = (0, 1);
+                for axis in (0..shape.len()).rev() {
+                    let length = (axis + own.len()).checked_sub(shape.len()).map_or(1, |axis| own[axis]);
+                    place += if length == 1 { 0 } else { index % shape[axis] * stride };
+                    stride *= length;
+                    index /= shape[axis];
+                }
+                place
+            };
+            let mut expected = [vec![0f64; a.len()], vec![0f64; b.len()]];
+            for (index, dy) in dy.iter().enumerate() {
+                let (at_a, at_b) = (place(a_shape, index), place(b_shape, index));
+                let (a, b) = (a[at_a], b[at_b]);
+                let (of_a, of_b) = match kind {
+                    Binary::Add => (1.0, 1.0),
+                    Binary::Sub => (1.0, -1.0),
+                    Binary::Mul => (b, a),
+                    _ => (1.0 / b, -a / (b * b)),
+                };
+                expected[0][at_a] += dy * of_a;
+                expected[1][at_b] += dy * of_b;
+            }
+            for slot in 0..2 {
+                let (found, again) = (values(found[slot].as_ref().unwrap()), values(again[slot].as_ref().unwrap()));
+                assert_eq!(found, again, "{kind:?} {a_shape:?} {b_shape:?} on other threads");
+                for (found, expected) in found.iter().zip(&expected[slot]) {
+                    let near = (found - expected).abs() < 1e-5 * (1.0 + expected.abs());
+                    assert!(near, "{kind:?} {a_shape:?} {b_shape:?} input {slot}: {found} for {expected}");
+                }
+            }
+        }
+    }
 }

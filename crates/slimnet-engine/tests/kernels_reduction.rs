@@ -57,6 +57,47 @@ fn softmax() {
 }
 
 #[test]
+fn softmax_of_rows_of_any_length() {
+    for kind in [SoftmaxKind::Softmax, SoftmaxKind::LogSoftmax] {
+        for length in [1, 2, 10, 15, 16, 17, 31, 32, 33, 49, 64, 1000] {
+            for (shape, axis) in [([3, length], 1), ([length, 3], 0), ([length, 35], 0)] {
+                let op = Op::Softmax(kind, Softmax { axis });
+                let forward = compare_forward(&op, &[positive(&shape)], 1, |_| false).unwrap();
+                assert!(forward < 2e-6, "{op:?} of {shape:?}: {forward}");
+                if length < 50 {
+                    let gradient = compare_gradient(&op, &[positive(&shape)], 1, &[0], |_| false).unwrap();
+                    assert!(gradient < 1e-4, "gradient of {op:?} of {shape:?}: {gradient}");
+                }
+                // Far below 0 the largest must not be taken for 0; what is no number must not vanish.
+                let mut values: Vec<f32> = (0..shape[0] * shape[1]).map(|index| -500.0 - (index % 7) as f32).collect();
+                for wrong in [f32::NEG_INFINITY, f32::NAN, f32::INFINITY] {
+                    let x = Tensor::from_values(shape.to_vec(), values.clone()).unwrap();
+                    let forward = compare_forward(&op, &[Some(x)], 1, |_| false).unwrap();
+                    assert!(forward < 2e-6, "{op:?} of {shape:?} before {wrong}: {forward}");
+                    *values.last_mut().unwrap() = wrong;
+                }
+                let x = Tensor::from_values(shape.to_vec(), values).unwrap();
+                assert!(compare_forward(&op, &[Some(x)], 1, |_| false).unwrap() < 2e-6, "{op:?} of {shape:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sums_in_parts() {
+    for kind in [ReduceKind::Sum, ReduceKind::Mean] {
+        for axes in [vec![0], vec![1], vec![2], vec![0, 1], vec![0, 2], vec![1, 2], vec![0, 1, 2]] {
+            for shape in [[64, 49, 33], [2, 20_001, 3], [3, 2, 20_001]] {
+                let op = Op::Reduce(kind, Reduce { keepdims: false, noop_with_empty_axes: false });
+                let inputs = [positive(&shape), Some(Tensor::vector::<i64>(axes.clone()))];
+                let forward = compare_forward(&op, &inputs, 1, |slot| slot == 1).unwrap();
+                assert!(forward < 1e-5, "{op:?} of {shape:?} over {axes:?}: {forward}");
+            }
+        }
+    }
+}
+
+#[test]
 fn running_sums() {
     for (exclusive, reverse) in [(false, false), (false, true), (true, false), (true, true)] {
         let op = Op::from(CumSum { exclusive, reverse });

@@ -25,7 +25,7 @@ pub const SEGMENT: usize = CHUNK;
 
 /// Into how many segments rows of this length are divided, `elements` in all.
 pub fn segments(elements: usize, row: usize) -> usize {
-    if row == 0 { 0 } else { elements / row * row.div_ceil(SEGMENT) }
+    elements.checked_div(row).unwrap_or(0) * row.div_ceil(SEGMENT)
 }
 
 /// The row and the columns of a segment.

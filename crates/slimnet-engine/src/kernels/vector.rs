@@ -78,14 +78,12 @@ pub fn padded(rest: &[f32], value: f32) -> [f32; LANES] {
 #[inline(always)]
 pub fn last(x: &[f32]) -> ([f32; LANES], usize) {
     let before = LANES - x.len() % LANES;
-    match x.last_chunk::<LANES>() {
-        Some(last) => (*last, before),
-        None => {
-            let mut last = [0f32; LANES];
-            last[before..].copy_from_slice(x);
-            (last, before)
-        }
+    if let Some(last) = x.last_chunk::<LANES>() {
+        return (*last, before);
     }
+    let mut last = [0f32; LANES];
+    last[before..].copy_from_slice(x);
+    (last, before)
 }
 
 /// Joins lanes in halves.

@@ -193,13 +193,14 @@ impl Sizes {
                 #[inline(always)]
                 |x, _| exp(x - largest),
             );
-            let shift = largest + ln(sum);
+            let shift = ln(sum);
             zip(
                 y,
                 x,
                 x,
                 #[inline(always)]
-                |x, _| x - shift,
+                // In this order numbers far from 0 lose nothing.
+                |x, _| (x - largest) - shift,
             );
         } else {
             zip(
@@ -210,7 +211,9 @@ impl Sizes {
                 |x, _| exp(x - largest),
             );
             let scale = 1.0 / sum(y);
-            y.iter_mut().for_each(|y| *y *= scale);
+            for y in y {
+                *y *= scale;
+            }
         }
     }
 
@@ -265,12 +268,13 @@ impl Sizes {
                 y[index * self.inner + first..][..width].copy_from_slice(&powers[..width]);
             }
             for lane in 0..LANES {
-                sums[lane] = if self.log { most[lane] + ln(sums[lane]) } else { 1.0 / sums[lane] };
+                sums[lane] = if self.log { ln(sums[lane]) } else { 1.0 / sums[lane] };
             }
             for index in 0..self.length {
                 let mut result = load(if self.log { x } else { y }, index);
                 for lane in 0..LANES {
-                    result[lane] = if self.log { result[lane] - sums[lane] } else { result[lane] * sums[lane] };
+                    result[lane] =
+                        if self.log { (result[lane] - most[lane]) - sums[lane] } else { result[lane] * sums[lane] };
                 }
                 y[index * self.inner + first..][..width].copy_from_slice(&result[..width]);
             }

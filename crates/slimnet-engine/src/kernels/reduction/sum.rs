@@ -60,7 +60,9 @@ impl Forward {
                     }
                 }
                 if self.divisor != 1.0 {
-                    y.iter_mut().for_each(|y| *y /= self.divisor);
+                    for y in y {
+                        *y /= self.divisor;
+                    }
                 }
             },
         );
