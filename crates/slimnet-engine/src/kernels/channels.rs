@@ -18,7 +18,8 @@ pub(super) fn dispatch(channels: usize, work: impl Work) {
     let work = Any { channels, work };
     // Where only half a vector would be filled, shorter ones do more.
     #[cfg(target_arch = "x86_64")]
-    if !channels.is_multiple_of(16)
+    if matches!(arch(), pulp::Arch::V4(_))
+        && !channels.is_multiple_of(16)
         && (channels.is_multiple_of(8) || channels < 8)
         && let Some(simd) = pulp::x86::V3::try_new()
     {

@@ -23,6 +23,8 @@ pub(super) struct Sums {
     /// If taps of a row are three neighbours: element `o` of the target reads from `o − shift` on, and whether the first
     /// that it reads has the last tap.
     slide: Option<(isize, bool)>,
+    /// If taps of a row are three, but not neighbours or not with stride 1: stride, dilation and padding in front.
+    strided: Option<(usize, usize, usize)>,
     /// Rows of all images.
     rows: usize,
     /// Rows of a part of the work.
@@ -56,10 +58,20 @@ impl Sums {
         let slides = row.taps == 3 && row.stride == 1 && row.dilation == 1;
         let begin = isize::try_from(row.begin).ok()?;
         let slide = slides.then_some(if to_windows { (begin, false) } else { (2 - begin, true) });
+        let strided = (to_windows && row.taps == 3 && !slides).then_some((row.stride, row.dilation, row.begin));
         let rows = geometry.images * reach[0].targets() * reach[1].targets();
         let work = reach[2].targets() * geometry.groups * geometry.taps();
         let taps = axes.map(|axis| axis.taps);
-        Some(Self { channels: geometry.groups, reach, source, taps, slide, rows, together: (PART / work).max(1) })
+        Some(Self {
+            channels: geometry.groups,
+            reach,
+            source,
+            taps,
+            slide,
+            strided,
+            rows,
+            together: (PART / work).max(1),
+        })
     }
 
     /// Elements of a row of the target.
@@ -114,6 +126,18 @@ impl Work for Part<'_> {
                         [a, b, c] => row.slide::<S, WHOLE, 3>(simd, at, [*a, *b, *c], under, slide, target),
                         [a, b] => row.slide::<S, WHOLE, 2>(simd, at, [*a, *b], under, slide, target),
                         [a] => row.slide::<S, WHOLE, 1>(simd, at, [*a], under, slide, target),
+                        _ => unreachable!("one to three rows"),
+                    }
+                }
+                continue;
+            }
+            if let ([(depth_tap, depth)], Some(strided), 1..=3) = (row.depths, sums.strided, row.heights.len()) {
+                let under = (*depth_tap * sums.taps[1], (row.above + depth) * sums.source[1]);
+                for at in 0..blocks {
+                    match row.heights {
+                        [a, b, c] => row.stride::<S, WHOLE, 3>(simd, at, [*a, *b, *c], under, strided, target),
+                        [a, b] => row.stride::<S, WHOLE, 2>(simd, at, [*a, *b], under, strided, target),
+                        [a] => row.stride::<S, WHOLE, 1>(simd, at, [*a], under, strided, target),
                         _ => unreachable!("one to three rows"),
                     }
                 }
@@ -245,6 +269,51 @@ impl Row<'_> {
                 self.finish(block, target, step - 2, last);
             }
             (last, middle) = (middle, new);
+        }
+    }
+    /// A block of the channels where three taps in each of some rows are summed, with weights in registers.
+    ///
+    /// `under` is the first of the rows of taps and of the source that belong to the depth.
+    #[inline(always)]
+    fn stride<S: Simd, const WHOLE: bool, const ROWS: usize>(
+        &self,
+        simd: S,
+        first: usize,
+        heights: [(usize, usize); ROWS],
+        under: (usize, usize),
+        (stride, dilation, begin): (usize, usize, usize),
+        target: &mut [f32],
+    ) {
+        let Operands { source, weights, .. } = self.operands;
+        let sums = self.sums;
+        let block = Block::<S, WHOLE>::new(simd, sums.channels, first);
+        let bias = self.bias(block);
+        let columns = sums.source[2];
+        let length = columns * sums.channels;
+        let mut factors = [[bias; 3]; ROWS];
+        let mut rows = [source; ROWS];
+        for row in 0..ROWS {
+            let (tap, height) = heights[row];
+            for place in 0..3 {
+                factors[row][place] = block.load(weights, (under.0 + tap) * 3 + place);
+            }
+            rows[row] = &source[(under.1 + height) * length..][..length];
+        }
+        for pixel in 0..sums.reach[2].targets() {
+            // A sum for each column, so that products need not wait for each other.
+            let mut totals = [bias, simd.splat_f32s(0.0), simd.splat_f32s(0.0)];
+            for place in 0..3 {
+                // In front of the image it wraps around to what lies behind the last column.
+                let column = (pixel * stride + place * dilation).wrapping_sub(begin);
+                if column < columns {
+                    for row in 0..ROWS {
+                        let value = block.load(rows[row], column);
+                        totals[place] = simd.mul_add_e_f32s(value, factors[row][place], totals[place]);
+                    }
+                }
+            }
+            let [left, middle, right] = totals;
+            self.finish(block, target, pixel, simd.add_f32s(simd.add_f32s(left, middle), right));
         }
     }
 }
