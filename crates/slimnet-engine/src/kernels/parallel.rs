@@ -11,13 +11,20 @@ const CHUNK: usize = 16 * 1024;
 
 /// Calls `work` on chunks of `output` with their ranges, on all threads of the pool.
 pub fn each_chunk<T: Send>(output: &mut [T], work: impl Fn(Range<usize>, &mut [T]) + Sync) {
-    if output.len() <= CHUNK {
-        return work(0..output.len(), output);
-    }
-    output.par_chunks_mut(CHUNK).enumerate().for_each(|(index, chunk)| {
+    let part = |index: usize, chunk: &mut [T]| {
         let start = index * CHUNK;
         work(start..start + chunk.len(), chunk);
-    });
+    };
+    in_parts(output, CHUNK, &part);
+}
+
+/// Calls `work` on parts of this length and their numbers, on all threads of the pool. Not generic in `work`: compiled once
+/// for all elementwise operators.
+fn in_parts<T: Send>(output: &mut [T], length: usize, work: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    if output.len() <= length {
+        return work(0, output);
+    }
+    output.par_chunks_mut(length).enumerate().for_each(|(index, part)| work(index, part));
 }
 
 /// Elements of a segment of a row at most.
@@ -44,18 +51,19 @@ pub fn each_segment(output: &mut [f32], row: usize, work: impl Fn(usize, Range<u
         return;
     }
     if row > SEGMENT {
-        output.par_chunks_mut(row).enumerate().for_each(|(index, output)| {
-            output.par_chunks_mut(SEGMENT).enumerate().for_each(|(segment, output)| {
-                vectorized(
-                    #[inline(always)]
-                    || work(index, segment * SEGMENT..segment * SEGMENT + output.len(), output),
-                );
-            });
-        });
-        return;
+        let segment = |index: usize, segment: usize, output: &mut [f32]| {
+            vectorized(
+                #[inline(always)]
+                || work(index, segment * SEGMENT..segment * SEGMENT + output.len(), output),
+            );
+        };
+        let each_row = |index: usize, output: &mut [f32]| {
+            in_parts(output, SEGMENT, &|number, output| segment(index, number, output));
+        };
+        return in_parts(output, row, &each_row);
     }
     let rows = SEGMENT / row;
-    let part = |(part, output): (usize, &mut [f32])| {
+    let part = |part: usize, output: &mut [f32]| {
         vectorized(
             #[inline(always)]
             || {
@@ -65,11 +73,7 @@ pub fn each_segment(output: &mut [f32], row: usize, work: impl Fn(usize, Range<u
             },
         );
     };
-    if output.len() <= SEGMENT {
-        part((0, output));
-    } else {
-        output.par_chunks_mut(rows * row).enumerate().for_each(part);
-    }
+    in_parts(output, rows * row, &part);
 }
 
 /// `sums[j] = Σ_i rows[i, j]` of `[rows, sums.len()]`, in order of the rows.

@@ -222,7 +222,12 @@ impl Chooser<'_> {
         value_type: &ValueType,
     ) -> Result<(), PlanError> {
         let rank = value_type.shape.len() as i64;
-        let moved = self.add(value, ValueType::new(value_type.element_type, channels_last(&value_type.shape)));
+        // Whoever reads of what the node computes knows it by its name in the file.
+        let name = self.fixed.graph.value(value).name.clone();
+        self.fixed.graph.rename(value, &format!("{name} (channels second)"));
+        let moved = self.fixed.graph.add_intermediate(&name);
+        let shape = channels_last(&value_type.shape);
+        self.fixed.add_type(moved, ValueType::new(value_type.element_type, shape));
         self.fixed.graph.set_output(id, slot, moved)?;
         let perm = [0, rank - 1].into_iter().chain(1..rank - 1).collect();
         let transpose = Op::Transpose(Transpose { perm: Some(perm) });

@@ -14,8 +14,9 @@ fn groups(group: i64) -> Result<Dim> {
     Ok(Dim::from(group))
 }
 
-/// Checks that a number of channels falls into groups.
+/// Checks that there are channels, and that they fall into groups.
 fn check_divides(channels: &Dim, group: &Dim, what: &str) -> Result<()> {
+    ensure(channels.constant() != Some(0), what, "at least 1", channels)?;
     let exact = channels.constant().is_none() || channels.divide_exactly(group).is_some();
     ensure(exact, what, format!("a multiple of group {group}"), channels)
 }
