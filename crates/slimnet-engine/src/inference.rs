@@ -8,7 +8,7 @@ use slimnet_graph::simplify::{SimplifyError, SimplifyOptions, simplify};
 ///
 /// # Errors
 /// If the graph is not valid.
-pub fn inference_form(graph: &Graph) -> Result<Graph, SimplifyError> {
+pub fn inference_form(graph: &Graph) -> Result<Graph, Box<SimplifyError>> {
     let mut graph = graph.clone();
     let options = SimplifyOptions {
         dead: 0.0,

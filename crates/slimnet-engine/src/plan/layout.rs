@@ -185,15 +185,14 @@ impl Chooser<'_> {
         }
         let rank = value_type.shape.len() as i64;
         let shape = channels_last(&value_type.shape);
-        let moved = match value_type.constant.as_ref().filter(|_| keeps_bytes(&value_type.shape)) {
-            Some(_) => self.reshaped(value, value_type, shape)?,
-            None => {
-                let moved = self.add(value, ValueType::new(value_type.element_type, shape));
-                let perm = std::iter::once(0).chain(2..rank).chain([1]).collect();
-                let transpose = Op::Transpose(Transpose { perm: Some(perm) });
-                self.fixed.graph.add_node("", transpose, vec![Some(value)], vec![Some(moved)])?;
-                moved
-            }
+        let moved = if value_type.constant.is_some() && keeps_bytes(&value_type.shape) {
+            self.reshaped(value, value_type, shape)?
+        } else {
+            let moved = self.add(value, ValueType::new(value_type.element_type, shape));
+            let perm = std::iter::once(0).chain(2..rank).chain([1]).collect();
+            let transpose = Op::Transpose(Transpose { perm: Some(perm) });
+            self.fixed.graph.add_node("", transpose, vec![Some(value)], vec![Some(moved)])?;
+            moved
         };
         self.moved.insert(value, moved);
         Ok(moved)

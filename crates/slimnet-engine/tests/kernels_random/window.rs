@@ -81,7 +81,7 @@ fn convolutions() {
             }
         }
         let constant = if random.chance(2) { vec![1] } else { vec![] };
-        Case { wanted, constant, ..Case::new(op, inputs) }
+        Case { constant, wanted, ..Case::new(op, inputs) }
     });
 }
 
