@@ -9,6 +9,7 @@ use slimnet_graph::evaluate::evaluate_graph;
 use slimnet_graph::graph::{Dim, Graph, ValueId};
 use slimnet_graph::infer::infer_graph;
 use slimnet_graph::ops::elementwise::{Binary, Clip, Unary};
+use slimnet_graph::ops::normalization::BatchNormalization;
 use slimnet_graph::ops::reduction::{Reduce, ReduceKind};
 use slimnet_graph::tensor::{ElementType, Tensor};
 use slimnet_graph::zoo::random::{Distribution, Stream, tensor};
@@ -139,5 +140,62 @@ fn gradients_are_finite_differences() {
         let ratio = (at(step) - at(-step)) / (2.0 * step) / square;
         at(0.0);
         assert!((ratio - 1.0).abs() < 0.02, "{}: {ratio}", graph.value(value).name);
+    }
+}
+
+/// The same network with the operands of its addition one way and the other.
+fn with_shortcut(swapped: bool) -> Graph {
+    let mut net = Builder::new("shortcut", 0, Init::PyTorch);
+    let x = net.input("x", &[1usize, 8, 32, 32].map(Dim::from)).unwrap();
+    let stem = net.conv2d("stem", x, Conv2d::new(8, 3)).unwrap();
+    let short = net.conv2d("short", stem, Conv2d { stride: 4, ..Conv2d::new(8, 1) }).unwrap();
+    let a = net.conv2d("a", stem, Conv2d::new(8, 3)).unwrap();
+    let a = net.gelu("a_gelu", a).unwrap();
+    let b = net.conv2d("b", a, Conv2d { stride: 4, ..Conv2d::new(8, 3) }).unwrap();
+    let sum = if swapped { net.add("sum", short, b) } else { net.add("sum", b, short) }.unwrap();
+    net.output("y", sum);
+    let mut graph = net.finish();
+    infer_graph(&mut graph).unwrap();
+    graph
+}
+
+#[test]
+fn what_is_computed_last_takes_an_addition_over() {
+    let plans = [false, true].map(|swapped| Plan::new(&with_shortcut(swapped), &PlanOptions::default()).unwrap());
+    assert_eq!(plans[0].memory(), plans[1].memory());
+    assert_eq!(plans[0].len(), plans[1].len());
+}
+
+#[test]
+fn steps_that_are_observed_belong_to_nodes_of_the_graph() {
+    let (graph, x) = network();
+    let mut plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
+    plan.set(x, &random(&[3, 5, 12, 9], 9)).unwrap();
+    let mut foreign = 0;
+    plan.compute_observed(Context::default(), |id, _| foreign += usize::from(id.is_some_and(|id| !graph.has_node(id))))
+        .unwrap();
+    assert_eq!(foreign, 0);
+}
+
+#[test]
+fn statistics_can_be_wanted_without_the_result() {
+    let mut net = Builder::new("statistics", 0, Init::PyTorch);
+    let x = net.input("x", &[2usize, 3, 4, 5].map(Dim::from)).unwrap();
+    let mut graph = net.finish();
+    let inputs = (0..4).map(|slot| Some(graph.add_constant("channel", random(&[3], slot))));
+    let inputs = std::iter::once(Some(x)).chain(inputs).collect();
+    let (mean, variance) = (graph.add_intermediate("mean"), graph.add_intermediate("variance"));
+    let op = Op::BatchNormalization(BatchNormalization { epsilon: 1e-5, momentum: 0.9, training_mode: true });
+    graph.add_node("norm", op, inputs, vec![None, Some(mean), Some(variance)]).unwrap();
+    graph.add_output(mean);
+    graph.add_output(variance);
+    infer_graph(&mut graph).unwrap();
+    let data = random(&[2, 3, 4, 5], 9);
+    let expected = evaluate_graph(&graph, &[(x, data.clone())].into_iter().collect(), 1 << 30).unwrap();
+    let mut plan = Plan::new(&graph, &PlanOptions::default()).unwrap();
+    plan.set(x, &data).unwrap();
+    plan.run(Context::default()).unwrap();
+    for output in graph.outputs() {
+        assert!(difference(&plan.tensor(*output).unwrap(), &expected[output]) < 1e-5);
     }
 }

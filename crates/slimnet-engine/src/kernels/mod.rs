@@ -166,7 +166,7 @@ pub trait Kernel: Send + Sync + fmt::Debug {
     }
 
     /// Takes an elementwise step that follows into the kernel, which then computes both. Steps are offered in their order,
-    /// and at most once after this returned false. Only for kernels of one output.
+    /// and at most once after this returned false. They are done to the first output.
     fn absorb(&mut self, _step: &Epilogue) -> bool {
         false
     }

@@ -48,6 +48,8 @@ enum Draft {
 
 struct Builder<'a> {
     fixed: Fixed,
+    /// Nodes from this number on are not the graph's: they move tensors to another layout.
+    own_nodes: usize,
     options: &'a PlanOptions,
     types: HashMap<ValueId, ValueType>,
     classes: Vec<Class>,
@@ -74,6 +76,7 @@ impl Plan {
         let fixed = Fixed::new(graph, &options.lengths, &states)?;
         let mut builder = Builder {
             fixed,
+            own_nodes: graph.node_bound(),
             options,
             types: HashMap::new(),
             classes: Vec::new(),
@@ -291,6 +294,7 @@ impl Builder<'_> {
             self.class_of.insert(value, class);
         }
         let name = self.fixed.graph.describe_node(id);
+        let id = (id.index() < self.own_nodes).then_some(id);
         if runs {
             let scratch = kernel.scratch();
             let first = computed.iter().flatten().next().map_or("", |&value| &self.fixed.graph.value(value).name);
@@ -298,13 +302,13 @@ impl Builder<'_> {
             let floats = computed.iter().enumerate().filter(|(slot, _)| outputs[*slot].is_some());
             let computed = floats.filter_map(|(_, value)| *value).collect();
             let draft = Draft::Kernel { kernel, inputs, outputs, scratch, number };
-            self.drafts.push((name.clone(), Some(id), draft, computed));
+            self.drafts.push((name.clone(), id, draft, computed));
         }
         for (from, to, value) in copies {
             let index = self.drafts.len();
             self.classes[from].last = self.classes[from].last.max(index);
             self.classes[to].last = self.classes[to].last.max(index);
-            self.drafts.push((name.clone(), Some(id), Draft::Copy { from, to }, vec![value]));
+            self.drafts.push((name.clone(), id, Draft::Copy { from, to }, vec![value]));
         }
         Ok(())
     }

@@ -40,7 +40,11 @@ pub(super) fn fuse(
     for index in 0..kernels.len() {
         let Some(step) = &kernels[index] else { continue };
         let Some(&Some(result)) = step.outputs.first() else { continue };
-        for (slot, clamp) in epilogue(step, fixed)? {
+        // Of two operands the one that is computed last takes the step over: the other is there by then.
+        let mut found = epilogue(step, fixed)?;
+        let place = |slot: usize| step.inputs.get(slot).copied().flatten().and_then(|value| source.get(&value));
+        found.sort_by_key(|(slot, _)| std::cmp::Reverse(place(*slot).copied()));
+        for (slot, clamp) in found {
             let Some(step) = &kernels[index] else { break };
             let Some(value) = step.inputs.get(slot).copied().flatten() else { continue };
             let other = step.inputs.get(1 - slot.min(1)).copied().flatten().filter(|_| clamp.is_none());

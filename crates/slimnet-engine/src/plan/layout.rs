@@ -147,8 +147,7 @@ impl Chooser<'_> {
         let mut new_inputs = vec![None; place(inputs.len()).max(count)];
         for (slot, (value, value_type)) in inputs.iter().zip(input_types).enumerate() {
             let (Some(value), Some(value_type)) = (value, value_type) else { continue };
-            let own = slot < count - added || !gradient;
-            let moves = value_type.shape.len() == rank && (own || gradient);
+            let moves = value_type.shape.len() == rank;
             new_inputs[place(slot)] = Some(if moves { self.channels_last(*value, value_type)? } else { *value });
         }
         if let Some((slot, axes)) = axes {

@@ -135,7 +135,7 @@ enum Work {
 struct Step {
     /// The node, for messages.
     node: String,
-    /// The same in the graph; `None` for a copy that belongs to no node.
+    /// The same in the graph; `None` for copies and moves to another layout, which belong to no node.
     id: Option<NodeId>,
     work: Work,
     /// The `float32` values that it computes.
@@ -332,7 +332,7 @@ impl Plan {
     }
 
     /// Computes as [`Self::compute`] and tells after each step how long it took: the node of the graph that was planned (`None` for
-    /// copies that belong to no node) and the time. A node may have several steps, one after the other, or none.
+    /// copies and moves to another layout, which belong to no node) and the time. A node may have several steps, one after the other, or none.
     ///
     /// # Errors
     /// As [`Self::run`].

@@ -14,8 +14,7 @@ use super::{Family, NodeType, Prepared, ValueType};
 /// The family.
 pub(super) const FAMILY: Family = Family { forward: prepare, gradient: prepare_gradient, arrangement };
 
-/// Kernels broadcast by shapes alone, so that axes may have any order that is the same for all operands. An operand of
-/// fewer axes than the result would need its axes moved by another rule, unless it is one number.
+/// Kernels broadcast by shapes alone, so that axes may have any order that is the same for all operands.
 fn arrangement(node: &NodeType<'_>) -> Arrangement {
     let op = match node.op {
         Op::Gradient(gradient) => &gradient.of,
@@ -27,10 +26,7 @@ fn arrangement(node: &NodeType<'_>) -> Arrangement {
         Op::Where(_) => node.input(1).is_some_and(ValueType::is_f32),
         op => function::is_function(op) && node.all_f32(),
     };
-    let values = || node.inputs.iter().chain(node.outputs).flatten();
-    let rank = values().map(|value| value.shape.len()).max().unwrap_or(0);
-    let alike = values().all(|value| value.shape.len() == rank || value.len() == 1);
-    if known && alike { Arrangement::Elementwise } else { Arrangement::Plain }
+    if known { Arrangement::Elementwise } else { Arrangement::Plain }
 }
 
 fn prepare(node: &NodeType<'_>) -> Prepared {

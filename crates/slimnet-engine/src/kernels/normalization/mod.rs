@@ -43,7 +43,8 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
 fn arrangement(node: &NodeType<'_>) -> Arrangement {
     let batch = match node.op {
         Op::Gradient(gradient) => matches!(gradient.of, Op::BatchNormalization(_)),
-        op => matches!(op, Op::BatchNormalization(_)),
+        // Statistics alone are left to the reference evaluator.
+        op => matches!(op, Op::BatchNormalization(_)) && node.output(0).is_some(),
     };
     match node.input(0) {
         Some(x) if batch && node.all_f32() => columns::arrangement(&x.shape),

@@ -47,15 +47,27 @@ impl Sizes {
 }
 
 #[derive(Debug)]
-struct Forward(Sizes);
+struct Forward {
+    sizes: Sizes,
+    /// The second matrix, transposed, if it is the same in every run: transposing it for few rows takes longer than the
+    /// product.
+    turned: Option<Vec<f32>>,
+}
 
 pub(super) fn prepare(op: &Gemm, node: &NodeType<'_>) -> Prepared {
-    Some(Box::new(Forward(Sizes::of(op, node)?)))
+    let sizes = Sizes::of(op, node)?;
+    let Sizes { rows, columns, inner, .. } = sizes;
+    let constant = node.input(1)?.constant.as_ref().filter(|_| op.transB && rows > 1);
+    let turned = constant.and_then(|data| {
+        let data = data.values::<f32>().ok()?;
+        Some((0..inner * columns).map(|place| data[place % columns * inner + place / columns]).collect())
+    });
+    Some(Box::new(Forward { sizes, turned }))
 }
 
 impl Kernel for Forward {
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
-        let sizes = &self.0;
+        let sizes = &self.sizes;
         let y = call.output::<f32>(0);
         let columns = sizes.columns;
         let add = sizes.addend.is_some() && sizes.op.beta != 0.0;
@@ -69,8 +81,16 @@ impl Kernel for Forward {
                 }
             }
         }
-        multiply(y, sizes.left(call.input(0)), sizes.right(call.input(1)), sizes.op.alpha, add);
+        let right = match &self.turned {
+            Some(turned) => Matrix::new(turned, sizes.inner, columns),
+            None => sizes.right(call.input(1)),
+        };
+        multiply(y, sizes.left(call.input(0)), right, sizes.op.alpha, add);
         Ok(())
+    }
+
+    fn reads(&self, input: usize) -> bool {
+        input != 1 || self.turned.is_none()
     }
 }
 

@@ -5,7 +5,7 @@
 //! vectors are rows of the weights ([`windows`]).
 //!
 //! What is not a number, or infinite, in an input makes a sum of the dense product NaN even where its weight is zero;
-//! here such a weight is left out, or not, as is faster. Weights below 1e-30 in magnitude count as zeros: they are
+//! here such a weight is left out, or not, as is faster; of a row with an infinite input any sum may be NaN. Weights below 1e-30 in magnitude count as zeros: they are
 //! pruned ones that were trained on or came out of a fold, they change nothing, and denormal numbers are slow.
 
 mod convolution;

@@ -20,7 +20,7 @@ use crate::kernels::{Call, Epilogue, Kernel, KernelError, NodeType, Prepared};
 const FILLING: usize = 64;
 
 /// Rows of a block, whose sums are in `float32`.
-const BLOCK: usize = 256;
+const BLOCK: usize = 64;
 
 /// Elements of a part of the work.
 const PART: usize = 1 << 16;
