@@ -12,6 +12,7 @@ layouts; a ratio below 1 says that slimnet is faster.
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
 import statistics
@@ -308,13 +309,12 @@ def memory(options):
 
 def peak_of_process(command):
     """Most memory that a process had while it ran (kB)."""
-    import os
-
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    if status != 0:
-        raise SystemExit(f"{command} failed")
-    return usage.ru_maxrss
+    # By a small process between: what is forked from a large one counts the memory of that.
+    watch = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True); "
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    return int(subprocess.run([sys.executable, "-c", watch, *command], stdout=subprocess.PIPE, check=True).stdout)
 
 
 # Reports
@@ -355,8 +355,27 @@ def main():
         return torch_memory(*options.networks, options.threads)
     rows = {"train": train, "memory": memory, "run": run, "sparse": sparse}[options.what](options)
     if options.json:
+        commit = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=False)
+        setting = {
+            "what": options.what,
+            "networks": [row["network"] for row in rows],
+            "rounds": options.rounds,
+            "seconds": options.seconds,
+            "threads": options.threads if options.what in ("train", "memory") else 1,
+            "commit": commit.stdout.strip(),
+            "processor": processor(),
+        }
+        key = hashlib.sha256(json.dumps(setting, sort_keys=True).encode()).hexdigest()[:16]
         with open(options.json, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"what": options.what, "rounds": options.rounds, "seconds": options.seconds, "rows": rows}) + "\n")
+            file.write(json.dumps({"key": key, **setting, "rows": rows}) + "\n")
+
+
+def processor():
+    """What the processor is called and the widest vectors that it has."""
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    entry = lambda name: next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), "unknown")
+    vectors = [name for name in ("avx512f", "avx2") if name in entry("flags").split()]
+    return f"{entry('model name')}, {vectors[0] if vectors else 'no vectors'}"
 
 
 if __name__ == "__main__":
