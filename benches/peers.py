@@ -289,15 +289,18 @@ def torch_memory(name, layout, threads):
 
 
 def memory(options):
-    """Peak memory of steps of training: all of slimnet's process, and what PyTorch's grows by."""
+    """Peak memory of steps of training: by how much a network raises it above that of a tiny one, in either."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
+        steps = ["--batch", BATCH, "--runs", 10, "--threads", options.threads, "--quiet"]
+        peak = lambda file: peak_of_process([str(argument) for argument in [options.slimnet, "bench", "train", file, *steps]])
+        # What the program itself takes is not the network's.
+        before = peak(new_network(options, "mlp", ["--width", "0.01", "--resolution", "8"], folder))
         for name, (_, _, arguments) in architectures().items():
             if options.networks and name not in options.networks:
                 continue
             file = new_network(options, name, arguments, folder)
-            command = [options.slimnet, "bench", "train", file, "--batch", BATCH, "--runs", 10, "--quiet"]
-            ours = peak_of_process([str(argument) for argument in command])
+            ours = peak(file) - before
             theirs = {}
             for layout in LAYOUTS:
                 child = [sys.executable, __file__, "torch-memory", name, layout, "--threads", str(options.threads)]
