@@ -175,6 +175,9 @@ fn steps_that_are_observed_belong_to_nodes_of_the_graph() {
     plan.compute_observed(Context::default(), |id, _| foreign += usize::from(id.is_some_and(|id| !graph.has_node(id))))
         .unwrap();
     assert_eq!(foreign, 0);
+    // Weights that kernels have packed count as memory of the plan.
+    let weights = graph.find_value("e.weight").and_then(|weights| graph.value(weights).data.clone()).unwrap();
+    assert!(plan.memory().packed >= weights.byte_len(), "{:?}", plan.memory());
 }
 
 #[test]

@@ -153,6 +153,11 @@ pub trait Kernel: Send + Sync + fmt::Debug {
         0
     }
 
+    /// Bytes that the kernel itself keeps between runs: weights that were packed when it was prepared.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+
     /// Whether the data of an input is read at all; memory of what nobody reads is given to others.
     fn reads(&self, _input: usize) -> bool {
         true

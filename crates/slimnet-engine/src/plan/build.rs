@@ -361,8 +361,14 @@ impl Builder<'_> {
             }
         }
         let (offsets, transient) = place(&pieces);
-        let memory = Memory { resident: self.resident, transient, transient_lower_bound: lower_bound(&pieces) };
-        let mut arena = Arena::new(memory.total()).ok_or(PlanError::Memory { bytes: memory.total() })?;
+        let kept = |(_, _, draft, _): &(_, _, Draft, _)| match draft {
+            Draft::Kernel { kernel, .. } => kernel.kept_bytes(),
+            Draft::Copy { .. } => 0,
+        };
+        let packed = self.drafts.iter().map(kept).sum();
+        let memory = Memory { resident: self.resident, packed, transient, transient_lower_bound: lower_bound(&pieces) };
+        let bytes = memory.resident + memory.transient;
+        let mut arena = Arena::new(bytes).ok_or(PlanError::Memory { bytes })?;
         for (place, data) in &self.initial {
             if let Some(bytes) = data.bytes() {
                 arena.slice_mut::<u8>(place.offset, place.bytes).copy_from_slice(bytes);

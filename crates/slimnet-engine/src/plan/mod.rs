@@ -163,6 +163,8 @@ struct Slot {
 pub struct Memory {
     /// States, results, constants and inputs, which are there all the time.
     pub resident: usize,
+    /// Weights that kernels keep in the order in which they read them, instead of as constants.
+    pub packed: usize,
     /// Intermediate values and scratch memory.
     pub transient: usize,
     /// The least that the intermediate values could take: what is needed at once in the step that needs most.
@@ -172,7 +174,7 @@ pub struct Memory {
 impl Memory {
     /// All bytes.
     pub fn total(self) -> usize {
-        self.resident + self.transient
+        self.resident + self.packed + self.transient
     }
 }
 

@@ -89,6 +89,10 @@ impl Kernel for Forward {
         Ok(())
     }
 
+    fn kept_bytes(&self) -> usize {
+        self.turned.as_deref().map_or(0, size_of_val)
+    }
+
     fn reads(&self, input: usize) -> bool {
         input != 1 || self.turned.is_none()
     }

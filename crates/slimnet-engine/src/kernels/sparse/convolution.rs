@@ -178,6 +178,10 @@ impl SparseConvolution {
 }
 
 impl Kernel for SparseConvolution {
+    fn kept_bytes(&self) -> usize {
+        self.lists.iter().map(Packed::bytes).sum()
+    }
+
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
         let geometry = &self.geometry;
         let (source, addend) = (call.input::<f32>(0), self.finish.addend(call));

@@ -81,6 +81,14 @@ impl Packed {
         }
     }
 
+    /// Bytes that the lists take.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::One(lists) => size_of_val(lists.entries.as_slice()) + size_of_val(lists.limits.as_slice()),
+            Self::Four(lists) => size_of_val(lists.entries.as_slice()) + size_of_val(lists.limits.as_slice()),
+        }
+    }
+
     /// Rows that are taken together.
     pub fn together(&self) -> usize {
         match self {

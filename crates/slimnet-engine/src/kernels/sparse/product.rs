@@ -108,6 +108,13 @@ fn finish(steps: &Finish, addend: Option<&[f32]>, y: &mut [f32]) {
 }
 
 impl Kernel for SparseProduct {
+    fn kept_bytes(&self) -> usize {
+        match &self.form {
+            Form::Windows(windows) => windows.bytes(),
+            Form::Lists { lists, .. } => lists.bytes(),
+        }
+    }
+
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
         let (x, addend) = (call.input::<f32>(0), self.finish.addend(call));
         let bias: &[f32] = self.bias.map_or(&[], |bias| call.input(bias.slot));

@@ -49,6 +49,15 @@ impl WithLookup for Reach {
 }
 
 impl Windows {
+    /// Bytes that weights and their places take.
+    pub fn bytes(&self) -> usize {
+        let numbers = size_of_val(self.limits.as_slice()) + size_of_val(self.weights.as_slice());
+        numbers
+            + size_of_val(self.starts.as_slice())
+            + size_of_val(self.places.as_slice())
+            + size_of_val(self.sums.as_slice())
+    }
+
     /// The weights `[rows, inner]`.
     pub fn new(kind: Kind, weights: &[f32], rows: usize, inner: usize) -> Self {
         let (lanes, reach) = dispatch(kind, Reach);

@@ -109,7 +109,7 @@ fn one_batch(batch: usize, mut ready: Vec<Ready>, budget: Budget, operators: boo
             nodes_of_unknown_macs: ready.nodes_of_unknown_macs,
             macs_per_second: ready.macs.map(|macs| macs as f64 / seconds),
             memory_bytes: ready.memory.total(),
-            memory_lower_bound_bytes: ready.memory.resident + ready.memory.transient_lower_bound,
+            memory_lower_bound_bytes: ready.memory.resident + ready.memory.packed + ready.memory.transient_lower_bound,
             optimizer_bytes: ready.optimizer_bytes,
             milliseconds,
             operators,

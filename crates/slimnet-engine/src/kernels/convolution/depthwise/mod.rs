@@ -1,7 +1,7 @@
 //! Convolutions of each channel by itself, on tensors whose channels come last.
 //!
 //! Vectors lie along the channels, so that neither borders nor strides break them, and nothing is copied: taps in the
-//! padding are left out.
+//! padding are left out, so that a weight that is not a number does not show there.
 // Helpers of inner loops must end up in the code that is compiled for the machine's vectors.
 #![allow(clippy::inline_always)]
 
@@ -113,6 +113,10 @@ struct Forward {
 }
 
 impl Kernel for Forward {
+    fn kept_bytes(&self) -> usize {
+        self.constant.as_deref().map_or(0, size_of_val)
+    }
+
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
         let weights = if let Some(weights) = &self.constant {
             weights

@@ -144,6 +144,10 @@ fn padded(packed: usize) -> usize {
 }
 
 impl Kernel for Forward {
+    fn kept_bytes(&self) -> usize {
+        self.packed.as_ref().map_or(0, |packed| size_of_val(packed.data.as_slice()))
+    }
+
     fn run(&self, call: &mut Call<'_>) -> Result<(), KernelError> {
         let mut nothing = [];
         let scratch: &mut [f32] = if self.scratch() > 0 { call.scratch() } else { &mut nothing };
