@@ -293,7 +293,10 @@ def memory(options):
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         steps = ["--batch", BATCH, "--runs", 10, "--threads", options.threads, "--quiet"]
-        peak = lambda file: peak_of_process([str(argument) for argument in [options.slimnet, "bench", "train", file, *steps]])
+        command = lambda file: [str(argument) for argument in [options.slimnet, "bench", "train", file, *steps]]
+        # Where pages lie differs from run to run by about a megabyte.
+        median = lambda measure: statistics.median(measure() for _ in range(options.rounds))
+        peak = lambda file: median(lambda: peak_of_process(command(file)))
         # What the program itself takes is not the network's.
         before = peak(new_network(options, "mlp", ["--width", "0.01", "--resolution", "8"], folder))
         for name, (_, _, arguments) in architectures().items():
@@ -304,7 +307,7 @@ def memory(options):
             theirs = {}
             for layout in LAYOUTS:
                 child = [sys.executable, __file__, "torch-memory", name, layout, "--threads", str(options.threads)]
-                theirs[layout] = int(subprocess.run(child, stdout=subprocess.PIPE, check=True).stdout)
+                theirs[layout] = median(lambda: int(subprocess.run(child, stdout=subprocess.PIPE, check=True).stdout))
             rows.append({"network": name, "slimnet_kilobytes": ours, "peer_kilobytes": theirs})
             print(f"{name:24} slimnet {ours / 1000:8.1f} MB   " + "   ".join(f"{key} {value / 1000:8.1f} MB" for key, value in theirs.items()))
     return rows

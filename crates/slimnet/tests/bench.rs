@@ -94,7 +94,9 @@ fn runs_and_operators() {
         let nodes = figures["operators"]["nodes"].as_array().unwrap();
         let operators = figures["operators"]["operators"].as_array().unwrap();
         for parts in [nodes, operators] {
-            assert!((parts.iter().map(|part| number(&part["share"])).sum::<f64>() - 1.0).abs() < 1e-9);
+            // Moves of tensors to another layout belong to no node.
+            let shares = parts.iter().map(|part| number(&part["share"])).sum::<f64>();
+            assert!(shares < 1.0 + 1e-9 && (shares > 1.0 - 1e-9 || parts.len() == nodes.len()), "{shares}");
             let macs = parts.iter().filter_map(|part| part["macs"].as_u64()).sum::<u64>();
             assert_eq!(macs, whole(&figures["macs"]), "every MAC is some node's");
             let times: Vec<_> = parts.iter().map(|part| number(&part["milliseconds"])).collect();
