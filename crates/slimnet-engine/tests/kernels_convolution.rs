@@ -180,8 +180,12 @@ fn gradients_of_weights_over_large_maps() {
 #[test]
 fn empty_convolutions() {
     let op = conv(1, &[], &[1; 4], &[], AutoPad::NotSet);
-    for (x, weights) in [([0, 2, 3, 3], [2, 2, 3, 3]), ([2, 0, 3, 3], [3, 0, 3, 3]), ([2, 2, 3, 3], [0, 2, 3, 3])] {
-        check_conv(&op, &x, &weights, true);
+    check_conv(&op, &[0, 2, 3, 3], &[2, 2, 3, 3], true);
+    for (x, weights) in [([2, 0, 3, 3], [3, 0, 3, 3]), ([2, 2, 3, 3], [0, 2, 3, 3])] {
+        let inputs = [random(&x, 1), random(&weights, 2)];
+        let views = inputs.each_ref().map(Option::as_ref);
+        let error = slimnet_graph::evaluate::evaluate_op(&op, &views, 1, 1 << 30).unwrap_err().to_string();
+        assert!(error.contains("at least 1"), "{error}");
     }
     check_conv(&conv(1, &[], &[2; 4], &[], AutoPad::NotSet), &[2, 2, 0, 3], &[3, 2, 3, 3], true);
 }
