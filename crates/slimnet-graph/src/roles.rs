@@ -7,8 +7,8 @@ use crate::ops::elementwise::{Binary, Unary};
 
 /// The role of a value's data; `None` if the file holds no data for it.
 ///
-/// The slots that the data feeds decide, also through Identity, Transpose, Reshape, Flatten, Squeeze, Unsqueeze, Cast and
-/// `DequantizeLinear`. Of several slots Parameter wins over Statistic over Constant. Two kinds of data are constants in
+/// The slots that the data feeds decide, also through Identity, Transpose, Reshape, Flatten, Squeeze, Unsqueeze, Cast,
+/// `DequantizeLinear` and Mask. Of several slots Parameter wins over Statistic over Constant. Two kinds of data are constants in
 /// any slot that could hold a parameter:
 /// - integers and bool, unless the operator computes with quantized weights;
 /// - a single element that feeds elementwise arithmetic, Concat or Expand (the 1/√d of attention, the 1/6 of a hard
@@ -63,6 +63,7 @@ fn passes(op: &Op, float: bool) -> Option<bool> {
         Op::Squeeze(_) | Op::Unsqueeze(_) => Some(float),
         Op::Cast(cast) => Some(cast.to.is_float()),
         Op::DequantizeLinear(_) => Some(true),
+        Op::Mask(_) => Some(float),
         _ => None,
     }
 }

@@ -102,6 +102,7 @@ fn every_rule_is_needed() {
         "InstanceNormalization",
         "LSTM",
         "LayerNormalization",
+        "Mask",
         "MatMul",
         "Max",
         "MaxPool",

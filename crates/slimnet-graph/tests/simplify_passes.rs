@@ -317,7 +317,7 @@ fn what_only_looks_like_an_identity_stays() {
 
 #[test]
 fn dropout_goes_on_request_unless_it_trains() {
-    let options = SimplifyOptions { keep_dropout: false, ..SimplifyOptions::default() };
+    let options = SimplifyOptions { keep_training: false, ..SimplifyOptions::default() };
     let mut net = Net::new();
     let x = net.input("x", &[-1, 4]);
     let y = net.plain("Dropout", &[x]);

@@ -71,6 +71,7 @@ pub fn flow(op: &Op) -> Flow {
         Op::Expand(_) | Op::Split(_) | Op::Slice(_) | Op::Tile(_) | Op::DepthToSpace(_) => Flow::Slots(&[0]),
         Op::SpaceToDepth(_) | Op::Trilu(_) | Op::ReverseSequence(_) | Op::CenterCropPad(_) => Flow::Slots(&[0]),
         Op::Gather(_) | Op::GatherElements(_) | Op::GatherNd(_) | Op::Compress(_) => Flow::Slots(&[0]),
+        Op::Mask(_) => Flow::Slots(&[0]),
         Op::Pad(_) | Op::ScatterElements(_) | Op::ScatterNd(_) => Flow::Slots(&[0, 2]),
         Op::Resize(_) => Flow::Slots(&[0]),
         Op::Lstm(_) => Flow::Slots(&[0, 1, 2, 3, 5, 6, 7]),

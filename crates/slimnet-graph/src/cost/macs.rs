@@ -120,7 +120,8 @@ fn terms(
         | Op::NonMaxSuppression(_)
         | Op::QuantizeLinear(_)
         | Op::DequantizeLinear(_)
-        | Op::DynamicQuantizeLinear(_) => Some(Vec::new()),
+        | Op::DynamicQuantizeLinear(_)
+        | Op::Mask(_) => Some(Vec::new()),
     }
 }
 

@@ -4,16 +4,25 @@ use crate::graph::{Graph, ValueId};
 use crate::ops::Op;
 use crate::tensor::Tensor;
 
-/// Elements that are not 0; of quantized parameters those that are not at their zero point.
+/// Elements that are neither 0 nor masked; of quantized parameters those that are not at their zero point.
 pub(super) fn count(graph: &Graph, value: ValueId, tensor: &Tensor) -> u64 {
+    let mask = mask_of(graph, value).and_then(|mask| mask.values::<u8>().ok());
+    let kept = |index: usize| mask.as_ref().is_none_or(|mask| mask.get(index) != Some(&0));
     if let Ok(values) = tensor.values::<f32>() {
-        return values.iter().filter(|&&value| value != 0.0).count() as u64;
+        return values.iter().enumerate().filter(|&(index, &value)| value != 0.0 && kept(index)).count() as u64;
     }
     let Ok(elements) = tensor.to_f64s() else { return tensor.len() as u64 };
     let Some(zeros) = ZeroPoints::of(graph, value, tensor) else {
-        return elements.iter().filter(|&&element| element != 0.0).count() as u64;
+        return elements.iter().enumerate().filter(|&(index, &element)| element != 0.0 && kept(index)).count() as u64;
     };
     elements.iter().enumerate().filter(|&(index, &element)| element != zeros.at(index)).count() as u64
+}
+
+/// The mask that the first reader of a parameter puts on it.
+fn mask_of(graph: &Graph, value: ValueId) -> Option<&Tensor> {
+    let first = graph.value(value).readers().next()?;
+    let masks = matches!(graph.node(first.node).op, Op::Mask(_)) && first.slot == 0;
+    graph.input_data(first.node, 1).filter(|_| masks)
 }
 
 /// The zero points that the first reader of a quantized parameter has for it.

@@ -196,6 +196,12 @@ fn clip_of<T: Number>(context: &Context<'_>) -> Results {
     Ok(vec![T::write(x.element_type(), x.shape().to_vec(), values)?])
 }
 
+pub(super) fn mask(context: &Context<'_>) -> Results {
+    let (w, mask) = (context.input(0)?, context.input(1)?);
+    let values = w.to_f64s()?.into_iter().zip(mask.to_f64s()?).map(|(w, mask)| w * mask).collect();
+    Ok(vec![Tensor::from_f64s(w.element_type(), w.shape().to_vec(), values)?])
+}
+
 // --- operators of several inputs -------------------------------------------------------------------------------------
 
 /// Two inputs, broadcast to each other.

@@ -248,6 +248,7 @@ fn dispatch(op: &Op, context: &Context<'_>) -> Result<Vec<Tensor>, EvaluateError
         Op::Lstm(op) => recurrent::lstm(op, context),
         Op::Gru(op) => recurrent::gru(op, context),
         Op::Rnn(op) => recurrent::rnn(op, context),
+        Op::Mask(_) => elementwise::mask(context),
         Op::Gradient(_) => Err(unsupported("gradients are computed by the engine")),
         Op::Other(node) => Err(unsupported(format!("{}: {}", node.op_type, node.reason))),
     }

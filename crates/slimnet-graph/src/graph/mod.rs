@@ -376,6 +376,11 @@ impl Graph {
         });
     }
 
+    /// Keeps only the outputs for which `keep` holds.
+    pub fn retain_outputs(&mut self, keep: impl Fn(ValueId) -> bool) {
+        self.outputs.retain(|&id| keep(id));
+    }
+
     /// Gives a value other data (and with it element type and shape).
     pub fn set_data(&mut self, id: ValueId, data: Tensor) {
         let value = self.value_mut(id);

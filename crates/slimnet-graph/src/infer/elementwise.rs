@@ -2,7 +2,7 @@
 
 use super::call::{ANY, BOOL, Call, Class, FLOATS, INTEGERS, NUMBERS, Result, UNSIGNED, mismatch, output};
 use super::contents::{divide, truth, zip};
-use super::shapes::{broadcast, broadcasts_to};
+use super::shapes::{broadcast, broadcasts_to, more_known};
 use super::{InferError, Inferred};
 use crate::graph::{Dim, Shape};
 use crate::ops::elementwise::{Binary, Cast, Mod, Unary, Variadic};
@@ -191,4 +191,21 @@ fn converted(call: &Call<'_>, element_type: Option<ElementType>) -> Vec<Inferred
         _ => zip(call, &[0], |elements| Some(elements[0].clone())),
     };
     vec![Inferred { element_type, shape: call.shape(0).map(<[Dim]>::to_vec), contents }]
+}
+
+/// Bytes that say what is kept.
+const MASKS: Class = Class::new("uint8", |element_type| element_type == ElementType::U8);
+
+pub(super) fn mask(call: &mut Call<'_>) -> Result<Vec<Inferred>> {
+    call.arity(2, 2, 1)?;
+    let element_type = call.class(0, FLOATS)?;
+    call.class(1, MASKS)?;
+    let shape = match (call.shape(0), call.shape(1)) {
+        (Some(weight), Some(mask)) => {
+            call.has_shape(1, &weight.iter().map(Some).collect::<Vec<_>>())?;
+            Some(weight.iter().zip(mask).map(|(weight, mask)| more_known(weight, mask).clone()).collect())
+        }
+        (weight, mask) => weight.or(mask).map(<[Dim]>::to_vec),
+    };
+    Ok(vec![output(element_type, shape)])
 }

@@ -188,6 +188,7 @@ fn dispatch(op: &Op, call: &mut Call<'_>) -> Result<Vec<Inferred>, InferError> {
         Op::QuantizeLinear(op) => quantization::quantize_linear(op, call),
         Op::DequantizeLinear(op) => quantization::dequantize_linear(op, call),
         Op::DynamicQuantizeLinear(_) => quantization::dynamic_quantize_linear(call),
+        Op::Mask(_) => elementwise::mask(call),
         Op::Gradient(op) => Ok(call.like_inputs(op.inputs)),
         Op::Other(_) => Ok(Vec::new()),
     }

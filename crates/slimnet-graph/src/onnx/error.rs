@@ -239,6 +239,14 @@ pub enum WriteError {
         /// Why, in the newest set.
         reason: String,
     },
+    /// The name of an operator of ours is another's in the file that the network was read from.
+    #[error("{operator} cannot be written: the file has {found}; give that another name")]
+    Taken {
+        /// Our operator.
+        operator: String,
+        /// What the file has.
+        found: String,
+    },
     /// Without a second file the protobuf would be too large.
     #[error(
         "needs {bytes} bytes, more than the {limit} that a protobuf may have; write it to a file with external data"

@@ -13,6 +13,7 @@ mod external;
 mod lift;
 mod lower;
 mod memory_map;
+mod own;
 mod read;
 mod save;
 mod schema;
@@ -28,7 +29,7 @@ pub use error::{ExternalProblem, ReadError, ReadProblem, WriteError};
 pub use read::{read_bytes, read_file};
 pub use save::{write_file, write_file_with};
 pub use tensor::{TensorProtoError, tensor_from_proto, tensor_to_proto};
-pub use write::{WriteOptions, Written, write_bytes};
+pub use write::{WriteOptions, Written, write_bytes, written_size};
 
 /// What a file says of the model around its graph.
 #[derive(Debug, Clone, PartialEq)]

@@ -14,10 +14,10 @@ use super::lift::{self, Input, Lifted, NotLifted, Source};
 use super::proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, ValueInfoProto};
 use super::sketch::Sketch;
 use super::tensor::tensor_from_proto;
-use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, sort, subgraph, types, weigh};
+use super::{KeptParts, ModelInfo, SEMANTICS, memory_map, own, sort, subgraph, types, weigh};
 use crate::graph::{DataForm, Graph, NodeId, Value, ValueId};
 use crate::ops::attribute::Attributes;
-use crate::ops::{OnnxNode, Op};
+use crate::ops::{OnnxNode, Op, slimnet};
 use crate::validate::validate;
 
 /// Reads a network from a file. Its weights are slices of the memory-mapped file; external data is looked for in the
@@ -75,7 +75,8 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
         (canonical_domain(function.domain()).to_owned(), function.name().to_owned())
     };
     let mut reader = Reader {
-        functions: model.functions.iter().map(key).collect(),
+        functions: model.functions.iter().filter(|function| !own::is_ours(function)).map(key).collect(),
+        own: own::is_imported(&opsets),
         opset: opset.unwrap_or(SEMANTICS),
         external,
         budget: Budget::new(size),
@@ -106,6 +107,7 @@ fn read(bytes: Bytes, directory: Option<&Path>) -> Result<Graph, ReadProblem> {
         },
     };
     reader.read_graph(graph)?;
+    own::take_from(&mut reader.graph);
     validate(&reader.graph)?;
     Ok(reader.graph)
 }
@@ -135,7 +137,10 @@ fn pairs(entries: Vec<StringStringEntryProto>) -> Vec<(String, String)> {
 }
 
 struct Reader {
+    /// Functions of the model that are not ours.
     functions: HashSet<(String, String)>,
+    /// Whether nodes of our own domain are ours.
+    own: bool,
     opset: i64,
     external: ExternalFiles,
     budget: Budget,
@@ -320,7 +325,7 @@ impl Reader {
                 budget: &mut self.budget,
                 is_read: &|id| self.read.contains(self.graph.value(id).name.as_str()),
             };
-            lift::lift(source, self.opset)
+            if domain.is_empty() { lift::lift(source, self.opset) } else { own::lift(source) }
         };
         let lifted = match lifted {
             Ok(lifted) => lifted,
@@ -341,7 +346,8 @@ impl Reader {
         if calls_function(&self.functions, domain, node.op_type()) {
             return Some("calls a function of the model".into());
         }
-        if !domain.is_empty() {
+        let own = self.own && domain == slimnet::DOMAIN && node.overload().is_empty();
+        if !domain.is_empty() && !own {
             return Some(format!("domain {domain:?} is not known"));
         }
         subgraph::has_graphs(&node.attribute).then(|| "holds subgraphs".into())

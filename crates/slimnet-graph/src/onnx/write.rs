@@ -13,7 +13,7 @@ use super::proto::{
     ValueInfoProto,
 };
 use super::sketch::Sketch;
-use super::{SEMANTICS, types};
+use super::{SEMANTICS, own, types};
 use crate::graph::{DataForm, Graph, NodeId, Value, ValueId};
 use crate::tensor::ElementType;
 
@@ -57,6 +57,18 @@ pub fn write_bytes(graph: &Graph) -> Result<(Vec<u8>, Written), WriteError> {
     Ok((model.encode_to_vec(), written))
 }
 
+/// Size in bytes of what [`write_bytes`] would write, without writing it: tensors are not copied.
+///
+/// # Errors
+/// As [`write_bytes`].
+pub fn written_size(graph: &Graph) -> Result<u64, WriteError> {
+    let bytes = to_proto(graph)?.0.encoded_len();
+    if bytes > PROTOBUF_LIMIT {
+        return Err(WriteError::TooLarge { bytes, limit: PROTOBUF_LIMIT });
+    }
+    Ok(bytes as u64)
+}
+
 /// The network as a protobuf with all data inside, and what to say of it (without sizes).
 pub(super) fn to_proto(graph: &Graph) -> Result<(ModelProto, Written), WriteError> {
     let order = graph.schedule()?;
@@ -68,13 +80,15 @@ pub(super) fn to_proto(graph: &Graph) -> Result<(ModelProto, Written), WriteErro
         None if order.iter().any(|&id| graph.node(id).op.other().is_none()) => opsets.push((String::new(), opset)),
         None => {}
     }
+    let mut functions = info.functions.clone();
+    own::declare(graph, opset, &mut functions, &mut opsets)?;
     let import = |(domain, version): &(String, i64)| OperatorSetIdProto {
         domain: Some(domain.clone()),
         version: Some(*version),
     };
     let graph_proto = Writer::new(graph).write(nodes)?;
     let model = ModelProto {
-        ir_version: Some(ir_version(graph, &graph_proto)),
+        ir_version: Some(ir_version(graph, &graph_proto, !functions.is_empty())),
         opset_import: opsets.iter().map(import).collect(),
         producer_name: text(&info.producer_name),
         producer_version: text(&info.producer_version),
@@ -84,7 +98,7 @@ pub(super) fn to_proto(graph: &Graph) -> Result<(ModelProto, Written), WriteErro
         graph: Some(graph_proto),
         metadata_props: entries(&info.metadata),
         training_info: info.kept.training_info.clone(),
-        functions: info.functions.clone(),
+        functions,
         configuration: info.kept.configuration.clone(),
     };
     let raised_from = info.opset().filter(|&own| own != opset);
@@ -128,14 +142,14 @@ fn pin(graph: &Graph, order: &[NodeId]) -> Option<String> {
 }
 
 /// The file's version of the format, or the first that has all that is used.
-fn ir_version(graph: &Graph, proto: &GraphProto) -> i64 {
+fn ir_version(graph: &Graph, proto: &GraphProto, functions: bool) -> i64 {
     let inputs: HashSet<&str> = proto.input.iter().map(ValueInfoProto::name).collect();
     let mut needed = graph.model.ir_version.max(3);
     // Until version 3 every initializer had to be an input too.
     if proto.initializer.iter().any(|tensor| !inputs.contains(tensor.name())) {
         needed = needed.max(4);
     }
-    if !graph.model.functions.is_empty() {
+    if functions {
         needed = needed.max(8);
     }
     for (_, value) in graph.values() {
@@ -317,7 +331,7 @@ impl<'a> Writer<'a> {
             output,
             name: text(&node.name),
             op_type: Some(lowered.op_type),
-            domain: kept.and_then(|kept| text(&kept.domain)),
+            domain: text(node.op.domain()),
             overload: kept.and_then(|kept| text(&kept.overload)),
             attribute: lowered.attributes,
             doc_string: text(&node.doc_string),

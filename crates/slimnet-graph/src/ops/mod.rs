@@ -18,6 +18,7 @@ pub mod quantization;
 pub mod recurrent;
 pub mod reduction;
 mod role;
+pub mod slimnet;
 pub mod vision;
 
 use attribute::{AttributeError, AttributeStruct, Attributes};
@@ -37,6 +38,7 @@ use quantization::{DequantizeLinear, DynamicQuantizeLinear, QuantizeLinear};
 use recurrent::{Gru, Lstm, Rnn};
 use reduction::{ArgReduce, ArgReduceKind, CumSum, Reduce, ReduceKind, TopK};
 pub use role::Role;
+use slimnet::Mask;
 use vision::{GridSample, NonMaxSuppression, Resize, RoiAlign};
 
 use crate::onnx::proto::AttributeProto;
@@ -101,7 +103,8 @@ macro_rules! operators {
                 names
             }
 
-            /// The operator of the default domain with this name and these attributes (opset 21).
+            /// The operator with this name and these attributes (opset 21; of the default domain or of our own, which have
+            /// no name in common).
             ///
             /// `None` if there is no such operator here.
             ///
@@ -240,6 +243,7 @@ operators! {
         QuantizeLinear = "QuantizeLinear",
         DequantizeLinear = "DequantizeLinear",
         DynamicQuantizeLinear = "DynamicQuantizeLinear",
+        Mask = "Mask",
     }
 }
 
@@ -249,6 +253,20 @@ impl Op {
         match self {
             Self::Other(node) => Some(node),
             _ => None,
+        }
+    }
+
+    /// Whether it is an operator of our own ([`slimnet`]).
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Mask(_))
+    }
+
+    /// The operator's domain; empty for the default one.
+    pub fn domain(&self) -> &str {
+        match self {
+            Self::Other(node) => &node.domain,
+            op if op.is_own() => slimnet::DOMAIN,
+            _ => "",
         }
     }
 

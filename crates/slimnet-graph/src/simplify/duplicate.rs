@@ -85,14 +85,14 @@ fn hash_key(data: &Tensor) -> u64 {
 }
 
 /// Whether training leaves the value alone, and pruning too: a zero point for each channel lies on the channels of its own
-/// layer, which must not be tied to those of another.
+/// layer, and a mask on those of its own weight, which must not be tied to those of another.
 fn is_constant(graph: &Graph, id: ValueId) -> bool {
     let value = graph.value(id);
     let single = value.data.as_ref().is_some_and(|data| data.len() <= 1);
-    let quantizes = |op: &Op| {
+    let follows_channels = |op: &Op| {
         matches!(op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_) | Op::QLinearConv(_) | Op::QLinearMatMul(_))
-            || matches!(op, Op::ConvInteger(_) | Op::MatMulInteger(_))
+            || matches!(op, Op::ConvInteger(_) | Op::MatMulInteger(_) | Op::Mask(_))
     };
-    let per_channel = !single && value.readers().any(|reader| quantizes(&graph.node(reader.node).op));
+    let per_channel = !single && value.readers().any(|reader| follows_channels(&graph.node(reader.node).op));
     !per_channel && role_of(graph, id) == Some(Role::Constant)
 }

@@ -28,7 +28,7 @@ pub(super) fn fold(graph: &mut Graph, order: &[NodeId], inference: &Inference, o
     let bytes = data.fold(0usize, |sum, data| sum.saturating_add(data.byte_len()));
     let mut budget = bytes.saturating_mul(WORK_PER_BYTE).saturating_add(LEAST_WORK);
     for &node in order {
-        if !graph.has_node(node) || !is_pure(&graph.node(node).op) {
+        if !graph.has_node(node) || !is_pure(&graph.node(node).op, options) {
             continue;
         }
         let outputs = graph.node(node).outputs().to_vec();
@@ -51,9 +51,13 @@ pub(super) fn fold(graph: &mut Graph, order: &[NodeId], inference: &Inference, o
 }
 
 /// Whether a node may be replaced by its result. Dequantisation of constants may not: it is how quantized weights are
-/// kept small.
-fn is_pure(op: &Op) -> bool {
-    !matches!(op, Op::Other(_) | Op::Dropout(_) | Op::DequantizeLinear(_))
+/// kept small. Masks may only where nothing is trained any more: the result would no longer say which weights stay 0.
+fn is_pure(op: &Op, options: &SimplifyOptions) -> bool {
+    match op {
+        Op::Other(_) | Op::Dropout(_) | Op::DequantizeLinear(_) => false,
+        Op::Mask(_) => !options.keep_training,
+        _ => true,
+    }
 }
 
 fn from_contents(graph: &Graph, outputs: &[Option<ValueId>], inference: &Inference) -> Option<Vec<Tensor>> {

@@ -33,7 +33,7 @@ fn source(graph: &Graph, node: NodeId, options: &SimplifyOptions) -> Option<Valu
     };
     let is = match op {
         Op::Unary(Unary::Identity) => true,
-        Op::Dropout(_) => !options.keep_dropout && absent_or(2, &|training| training == 0),
+        Op::Dropout(_) => !options.keep_training && absent_or(2, &|training| training == 0),
         Op::Cast(op) => element_type(first) == Some(op.to),
         Op::CastLike(_) => {
             element_type(first).is_some() && element_type(first) == element_type(*inputs.get(1)?.as_ref()?)

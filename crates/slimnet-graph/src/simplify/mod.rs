@@ -33,8 +33,9 @@ pub struct SimplifyOptions {
     /// The largest result in bytes that folding may compute where the result is larger than what it replaces (a
     /// constant made by `Range`, `Expand` and the like).
     pub fold_limit_bytes: usize,
-    /// Whether `Dropout`, the identity in inference, stays for later training.
-    pub keep_dropout: bool,
+    /// Whether what only training needs stays for later training: `Dropout`, the identity in inference, and `Mask`, without
+    /// which it would not be known which weights must stay 0.
+    pub keep_training: bool,
     /// Whether batch normalisations are merged into the layers before them (training is better off with them).
     pub fold_batch_norm: bool,
     /// Whether channels without information are removed.
@@ -46,7 +47,7 @@ impl Default for SimplifyOptions {
         Self {
             dead: 1e-10,
             fold_limit_bytes: 64_000,
-            keep_dropout: true,
+            keep_training: true,
             fold_batch_norm: false,
             remove_channels: true,
         }

@@ -15,6 +15,7 @@ use slimnet_graph::ops::pooling::{AveragePool, GlobalAveragePool, GlobalMaxPool,
 use slimnet_graph::ops::product::{Einsum, Gemm, MatMul};
 use slimnet_graph::ops::quantization::DequantizeLinear;
 use slimnet_graph::ops::reduction::{Reduce, ReduceKind};
+use slimnet_graph::ops::slimnet::Mask;
 use slimnet_graph::zoo::random::{Distribution, Stream, tensor};
 use slimnet_graph::{Dim, ElementType, Graph, Op, Tensor, ValueId};
 
@@ -57,7 +58,7 @@ struct Net {
     seed: u64,
 }
 
-const BLOCKS: [fn(&mut Net, Image) -> Image; 28] = [
+const BLOCKS: [fn(&mut Net, Image) -> Image; 29] = [
     Net::residual,
     Net::squeeze,
     Net::two_branches,
@@ -86,6 +87,7 @@ const BLOCKS: [fn(&mut Net, Image) -> Image; 28] = [
     Net::bare,
     Net::group_normalized,
     Net::dense_block,
+    Net::masked,
 ];
 
 /// A network that is a function of the seed.
@@ -437,6 +439,22 @@ impl Net {
         let w = self.apply("weights", Concat { axis: 0 }, &[a, b]);
         let y = self.convolve(x, &[x.id, w], 6, 1, 1, 1);
         self.relu(y)
+    }
+
+    /// Sparse weights in the training form, each with a mask of its own.
+    fn masked(&mut self, x: Image) -> Image {
+        let (inner, kernel) = (4 + self.random.below(3), 1 + 2 * self.random.below(2));
+        let mut y = x;
+        for c in [inner, x.c] {
+            let shape = [c, y.c, kernel, kernel];
+            let w = self.normal("sparse", &shape, 0.0, 0.4);
+            let kept = (0..shape.iter().product()).map(|_| u8::from(self.random.below(3) > 0)).collect();
+            let mask = self.graph.add_constant("kept", Tensor::from_values(shape.to_vec(), kept).unwrap());
+            let masked = self.apply("masked", Mask {}, &[w, mask]);
+            y = self.convolve(y, &[y.id, masked], c, kernel, 1, 1);
+            y = self.relu(y);
+        }
+        self.binary(Binary::Add, x, y)
     }
 
     /// An image made from a vector, as generators do.

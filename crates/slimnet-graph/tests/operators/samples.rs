@@ -162,6 +162,7 @@ impl Sample {
             "QuantizeLinear" => plain.quantized(),
             "DequantizeLinear" => plain.of(U8).quantized(),
             "DynamicQuantizeLinear" => plain.outputs(3),
+            "Mask" => plain.input(filled(U8, &FEATURES, 1.0)),
             _ => plain,
         }
     }

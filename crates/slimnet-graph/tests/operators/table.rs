@@ -26,6 +26,8 @@ below whose attributes or inputs cannot be brought to the semantics of operator 
 - **Axis rule**: neuron pruning can follow axes through it (or knows why not); without a rule what reaches it is kept.
 - **MACs**: it counts towards the multiply-accumulate operations.
 
+Mask is an operator of slimnet's own, domain `slimnet`; files that hold it define it by standard operators.
+
 Written from the code by `UPDATE=1 cargo test -p slimnet-graph operator_table`.
 
 | Operator | Operator sets | Infer | Evaluate | Axis rule | MACs |

@@ -3,6 +3,7 @@
 mod binary;
 mod binary_gradient;
 mod function;
+mod mask;
 mod select;
 
 use slimnet_graph::Op;
@@ -34,6 +35,7 @@ fn prepare(node: &NodeType<'_>) -> Prepared {
         Op::Binary(kind) => binary::prepare(*kind, node),
         Op::Variadic(kind) => select::prepare_variadic(*kind, node),
         Op::Where(_) => select::prepare_where(node),
+        Op::Mask(_) => mask::prepare(node),
         op => function::prepare(op, node),
     }
 }
@@ -43,6 +45,7 @@ fn prepare_gradient(gradient: &Gradient, node: &NodeType<'_>) -> Prepared {
         Op::Binary(kind) => binary_gradient::prepare_gradient(*kind, node),
         Op::Variadic(kind) => select::prepare_variadic_gradient(*kind, gradient, node),
         Op::Where(_) => select::prepare_where_gradient(gradient, node),
+        Op::Mask(_) => mask::prepare_gradient(gradient, node),
         op => function::prepare_gradient(op, gradient, node),
     }
 }

@@ -58,7 +58,7 @@ impl Pass<'_> {
             | Op::Clip(_)
             | Op::Cast(_)
             | Op::CastLike(_) => self.unchanged(node, 0),
-            Op::Binary(_) | Op::Mod(_) | Op::BitShift(_) => self.elementwise(node, &[0, 1]),
+            Op::Binary(_) | Op::Mod(_) | Op::BitShift(_) | Op::Mask(_) => self.elementwise(node, &[0, 1]),
             Op::Where(_) => self.elementwise(node, &[0, 1, 2]),
             Op::Variadic(_) => {
                 let slots: Vec<usize> = (0..self.graph.node(node).inputs().len()).collect();

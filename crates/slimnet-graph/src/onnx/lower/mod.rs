@@ -3,6 +3,7 @@
 mod rules;
 
 use super::lift::{Input, fixed_data};
+use super::own;
 use super::proto::AttributeProto;
 use super::schema::{self, Form, Moved, Version};
 use super::sketch::Sketch;
@@ -34,6 +35,9 @@ pub(super) fn lower(graph: &Graph, sketch: &Sketch, id: NodeId, opset: i64) -> R
         subgraph::rename(&mut attributes, &names.collect());
         let inputs = node.inputs().iter().take(proper_inputs(graph, id)).copied().map(Input::from).collect();
         return Ok(Lowered { op_type: kept.op_type.clone(), attributes, inputs, swallowed: Vec::new() });
+    }
+    if node.op.is_own() {
+        return own::lower(node, opset);
     }
     let mut draft = Draft {
         graph,
