@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use slimnet_engine::kernels::arrangement::{Layout, channels_last, follows_layout};
 use slimnet_engine::kernels::call::Region;
-use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, prepare};
+use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, Zeros, prepare};
 use slimnet_engine::threads::Threads;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -38,7 +38,8 @@ impl Bench {
         };
         let [inputs, outputs] =
             [inputs, outputs].map(|shapes| shapes.iter().enumerate().map(value).collect::<Vec<_>>());
-        let kernel = prepare(&NodeType { op, inputs: &inputs, outputs: &outputs, layout }).unwrap();
+        let kernel =
+            prepare(&NodeType { op, inputs: &inputs, outputs: &outputs, layout, zeros: Zeros::default() }).unwrap();
         let filled = |value: &ValueType| (0..value.len() + LINE).map(|place| (place * 7 % 17) as f32 / 8.0).collect();
         Self {
             scratch: vec![0.0; kernel.scratch()],

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::Criterion;
 use slimnet_engine::kernels::arrangement::{Arrangement, Layout, channels_last, follows_layout};
 use slimnet_engine::kernels::call::Region;
-use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, arrangement, prepare};
+use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, Zeros, arrangement, prepare};
 use slimnet_engine::threads::Threads;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -27,7 +27,8 @@ impl Bench {
         let mut types: Vec<_> = inputs.iter().map(|shape| Some(value(shape))).collect();
         let mut results: Vec<_> = outputs.iter().map(|shape| shape.as_ref().map(value)).collect();
         if layout == Layout::ChannelsLast {
-            let node = NodeType { op, inputs: &types, outputs: &results, layout: Layout::Plain };
+            let node =
+                NodeType { op, inputs: &types, outputs: &results, layout: Layout::Plain, zeros: Zeros::default() };
             if arrangement(&node) != Arrangement::ChannelsLast {
                 return None;
             }
@@ -39,7 +40,8 @@ impl Bench {
                 }
             }
         }
-        let kernel = prepare(&NodeType { op, inputs: &types, outputs: &results, layout }).unwrap();
+        let kernel =
+            prepare(&NodeType { op, inputs: &types, outputs: &results, layout, zeros: Zeros::default() }).unwrap();
         let filled = |value: &ValueType| (0..value.len()).map(|index| (index % 17) as f32 - 8.0).collect();
         Some(Self {
             scratch: vec![0.0; kernel.scratch()],

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use slimnet_engine::kernels::arrangement::Layout;
 use slimnet_engine::kernels::call::Region;
-use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, prepare};
+use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, Zeros, prepare};
 use slimnet_engine::threads::Threads;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -41,7 +41,8 @@ fn data(value: &ValueType, stream: u64) -> Vec<u64> {
 
 impl Prepared {
     fn new(op: &Op, inputs: &[Option<ValueType>], outputs: &[Option<ValueType>]) -> Self {
-        let kernel = prepare(&NodeType { op, inputs, outputs, layout: Layout::Plain }).unwrap();
+        let kernel =
+            prepare(&NodeType { op, inputs, outputs, layout: Layout::Plain, zeros: Zeros::default() }).unwrap();
         let mut memory = Vec::new();
         let mut place = |value: &Option<ValueType>| {
             value.as_ref().map(|value| {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use criterion::Criterion;
 use slimnet_engine::kernels::arrangement::Layout;
 use slimnet_engine::kernels::call::Region;
-use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, prepare};
+use slimnet_engine::kernels::{Call, Context, Kernel, NodeType, ValueType, Zeros, prepare};
 use slimnet_engine::threads::Threads;
 use slimnet_graph::Op;
 use slimnet_graph::ops::convolution::{AutoPad, Conv};
@@ -42,7 +42,14 @@ impl Bench {
             types[1].as_mut().unwrap().constant = Some(constant);
         }
         let outputs = [Some(ValueType::new(ElementType::F32, output.to_vec()))];
-        let kernel = prepare(&NodeType { op, inputs: &types, outputs: &outputs, layout: Layout::Plain }).unwrap();
+        let kernel = prepare(&NodeType {
+            op,
+            inputs: &types,
+            outputs: &outputs,
+            layout: Layout::Plain,
+            zeros: Zeros::default(),
+        })
+        .unwrap();
         Self { scratch: vec![0.0; kernel.scratch()], kernel, inputs, output: vec![0.0; output.iter().product()] }
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use slimnet_engine::kernels::arrangement::{Arrangement, Layout, channels_last, follows_layout};
 use slimnet_engine::kernels::call::Region;
-use slimnet_engine::kernels::{Call, Context, NodeType, ValueType, arrangement, prepare};
+use slimnet_engine::kernels::{Call, Context, NodeType, ValueType, Zeros, arrangement, prepare};
 use slimnet_engine::threads::Threads;
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
@@ -32,7 +32,7 @@ fn time(
     let mut types: Vec<_> = inputs.iter().map(|shape| Some(value(shape))).collect();
     let mut results: Vec<_> = outputs.iter().map(|shape| shape.as_ref().map(value)).collect();
     if layout == Layout::ChannelsLast {
-        let node = NodeType { op, inputs: &types, outputs: &results, layout: Layout::Plain };
+        let node = NodeType { op, inputs: &types, outputs: &results, layout: Layout::Plain, zeros: Zeros::default() };
         if arrangement(&node) != Arrangement::ChannelsLast {
             return None;
         }
@@ -49,7 +49,7 @@ fn time(
             weights.constant = Tensor::from_values(weights.shape.clone(), vec![0.5f32; weights.len()]).ok();
         }
     }
-    let kernel = prepare(&NodeType { op, inputs: &types, outputs: &results, layout }).ok()?;
+    let kernel = prepare(&NodeType { op, inputs: &types, outputs: &results, layout, zeros: Zeros::default() }).ok()?;
     let mut scratch = memory(kernel.scratch());
     let memories = |values: &[Option<ValueType>]| -> Vec<_> {
         values.iter().map(|value| value.as_ref().map(|value| (memory(value.len()), value.len()))).collect()

@@ -4,7 +4,7 @@
 use slimnet_engine::kernels::arrangement::{Arrangement, Layout, channels_last};
 use slimnet_engine::kernels::call::Region;
 use slimnet_engine::kernels::testing::{compare_forward, compare_gradient, reference};
-use slimnet_engine::kernels::{Call, Context, Epilogue, NodeType, ValueType, arrangement, prepare};
+use slimnet_engine::kernels::{Call, Context, Epilogue, NodeType, ValueType, Zeros, arrangement, prepare};
 use slimnet_graph::Op;
 use slimnet_graph::ops::convolution::{AutoPad, Conv, ConvTranspose};
 use slimnet_graph::tensor::{ElementType, Tensor};
@@ -46,7 +46,7 @@ fn check(op: &Op, x: &[usize], weights: &[usize], wanted: &[usize]) {
     });
     let y = reference(op, &inputs, 1).remove(0);
     let outputs = [Some(ValueType::new(ElementType::F32, y.shape().to_vec()))];
-    let node = NodeType { op, inputs: &types, outputs: &outputs, layout: Layout::Plain };
+    let node = NodeType { op, inputs: &types, outputs: &outputs, layout: Layout::Plain, zeros: Zeros::default() };
     assert_eq!(arrangement(&node), Arrangement::ChannelsLast);
     for constant in [&[][..], &[1], &[2], &[1, 2]] {
         let forward = compare_forward(op, &inputs, 1, |slot| constant.contains(&slot)).unwrap();
@@ -109,8 +109,14 @@ fn with_steps(steps: &[Epilogue], x: &Tensor, further: &Tensor) -> (Vec<bool>, V
     let inputs = [moved(x), random(&[18, 3, 3, 3], 2).unwrap(), random(&[18], 3).unwrap(), moved(further)];
     let types = inputs.each_ref().map(|input| Some(ValueType::new(ElementType::F32, input.shape().to_vec())));
     let outputs = [Some(ValueType::new(ElementType::F32, channels_last(&[2, 18, 4, 5])))];
-    let mut kernel =
-        prepare(&NodeType { op: &op, inputs: &types[..3], outputs: &outputs, layout: Layout::ChannelsLast }).unwrap();
+    let mut kernel = prepare(&NodeType {
+        op: &op,
+        inputs: &types[..3],
+        outputs: &outputs,
+        layout: Layout::ChannelsLast,
+        zeros: Zeros::default(),
+    })
+    .unwrap();
     let taken = steps.iter().map(|step| kernel.absorb(step)).collect();
     let mut data = inputs.each_ref().map(|input| input.values::<f32>().unwrap().into_owned());
     let regions = data.each_mut().map(|data| Some(Region::of(data.as_mut_slice())));

@@ -9,6 +9,7 @@ use slimnet_graph::ops::elementwise::{
     Binary, Celu, Clip, Elu, Gelu, GeluApproximation, HardSigmoid, LeakyRelu, Selu, Shrink, Swish, ThresholdedRelu,
     Unary, Variadic, Where,
 };
+use slimnet_graph::ops::slimnet::Mask;
 use slimnet_graph::tensor::{ElementType, Tensor};
 use slimnet_graph::zoo::random::Stream;
 
@@ -120,6 +121,29 @@ fn functions_of_many_numbers() {
         &[condition, Some(numbers(&[3], -1.0, 1.0, 1)), Some(numbers(&[2, 3], -1.0, 1.0, 2))],
         &[1, 2],
     );
+}
+
+/// The product of IEEE 754, and a gradient that is 0 wherever the weight is masked.
+#[test]
+fn masks_multiply() {
+    let mask = Some(Tensor::from_values(vec![2, 3], vec![1u8, 0, 1, 0, 0, 1]).unwrap());
+    let op = Op::Mask(Mask {});
+    check(&op, &[Some(numbers(&[2, 3], -3.0, 3.0, 1)), mask.clone()], &[0]);
+    let w = Tensor::from_values(vec![2, 3], vec![-0.0f32, -2.0, f32::NAN, f32::NAN, 3.0, 1e-38]).unwrap();
+    let of_one = [Some(ValueType::new(ElementType::F32, vec![2, 3]))];
+    let inputs = [Some(w), mask.clone()];
+    let found = run(&op, &inputs, &of_one, |_| false, Context::default()).unwrap().remove(0).unwrap();
+    let found = found.values::<f32>().unwrap().into_owned();
+    assert_eq!(found[..2].iter().map(|value| value.to_bits()).collect::<Vec<_>>(), [(-0f32).to_bits(); 2]);
+    assert!(found[2].is_nan() && found[3].is_nan());
+    assert_eq!(found[4..], [0.0, 1e-38]);
+    let gradient = Op::Gradient(Box::new(Gradient { of: op, inputs: 2, outputs: 1 }));
+    let dy = numbers(&[2, 3], 0.5, 2.0, 2);
+    let given = dy.values::<f32>().unwrap().into_owned();
+    let types = [of_one[0].clone(), None];
+    let inputs = [None, mask, None, Some(dy)];
+    let found = run(&gradient, &inputs, &types, |_| false, Context::default()).unwrap().remove(0).unwrap();
+    assert_eq!(found.values::<f32>().unwrap(), [given[0], 0.0, given[2], 0.0, 0.0, given[5]].as_slice());
 }
 
 /// Sums over many elements, in parts and in segments of rows, on any number of threads.

@@ -3,7 +3,7 @@
 
 use slimnet_engine::kernels::arrangement::Layout;
 use slimnet_engine::kernels::testing::{compare_forward, compare_gradient, difference, reference, run};
-use slimnet_engine::kernels::{Context, KernelError, NodeType, ValueType, prepare};
+use slimnet_engine::kernels::{Context, KernelError, NodeType, ValueType, Zeros, prepare};
 use slimnet_graph::Op;
 use slimnet_graph::ops::Gradient;
 use slimnet_graph::ops::index::Compress;
@@ -291,6 +291,8 @@ fn what_moves_nothing_is_not_run() {
     let x = Some(ValueType::new(ElementType::F32, vec![3, 1, 4]));
     let y = Some(ValueType::new(ElementType::F32, vec![1, 3, 4]));
     let op = Op::from(Transpose { perm: Some(vec![1, 0, 2]) });
-    let kernel = prepare(&NodeType { op: &op, inputs: &[x], outputs: &[y], layout: Layout::Plain }).unwrap();
+    let kernel =
+        prepare(&NodeType { op: &op, inputs: &[x], outputs: &[y], layout: Layout::Plain, zeros: Zeros::default() })
+            .unwrap();
     assert_eq!(kernel.alias(0), Some(0));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use slimnet_engine::kernels::Context;
+use slimnet_engine::kernels::{Context, Zeros};
 use slimnet_engine::plan::{Plan, PlanOptions};
 use slimnet_graph::evaluate::evaluate_graph;
 use slimnet_graph::graph::Graph;
@@ -85,4 +85,38 @@ fn an_observed_run_computes_the_same_and_tells_every_node() {
             assert!(nodes.contains(&id), "{name}: {}", graph.describe_node(id));
         }
     }
+}
+
+/// The network with nine of ten weights of each layer zero.
+fn pruned(name: &str) -> Graph {
+    let mut graph = build(name, &ZooOptions::default()).unwrap();
+    let ids: Vec<_> = graph.values().map(|(id, _)| id).collect();
+    for id in ids {
+        let Some(data) = graph.value(id).data.clone() else { continue };
+        if data.element_type() == ElementType::F32 && data.rank() > 1 {
+            let values = data.to_f64s().unwrap().into_iter().enumerate();
+            let kept = values.map(|(index, value)| if index % 10 == 3 { value } else { 0.0 }).collect();
+            graph.value_mut(id).data = Some(Tensor::from_f64s(ElementType::F32, data.shape().to_vec(), kept).unwrap());
+        }
+    }
+    infer_graph(&mut graph).unwrap();
+    graph
+}
+
+#[test]
+fn zeros_are_left_out_unless_they_shall_be_multiplied() {
+    let graph = pruned("lenet-5");
+    let input = graph.free_inputs().next().unwrap();
+    let run = |zeros| {
+        let options = PlanOptions { lengths: lengths(&graph, 3), zeros, ..PlanOptions::default() };
+        let mut plan = Plan::new(&graph, &options).unwrap();
+        let shape = plan.value_type(input).1.to_vec();
+        plan.set(input, &random_input(&shape)).unwrap();
+        plan.run(Context::default()).unwrap();
+        (plan.steps_that_skip_zeros(), plan.tensor(graph.outputs()[0]).unwrap())
+    };
+    let ((skipping, sparse), (multiplying, dense)) = (run(Zeros::Skipped), run(Zeros::Multiplied));
+    assert_eq!((skipping, multiplying), (4, 0), "two convolutions and two matrix products");
+    let difference = slimnet_engine::kernels::testing::difference(&sparse, &dense);
+    assert!(difference < 1e-4, "{difference}");
 }

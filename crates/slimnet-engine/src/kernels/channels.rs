@@ -137,7 +137,7 @@ mod tests {
     use super::Epilogue;
     use crate::kernels::arrangement::Layout;
     use crate::kernels::call::Region;
-    use crate::kernels::{Call, Context, Kernel, NodeType, ValueType, prepare};
+    use crate::kernels::{Call, Context, Kernel, NodeType, ValueType, Zeros, prepare};
 
     fn run(kernel: &dyn Kernel, inputs: &[Vec<f32>], length: usize) -> Vec<f32> {
         let mut inputs = inputs.to_vec();
@@ -175,7 +175,13 @@ mod tests {
                 let length = y.iter().product();
                 let value = |shape: &Vec<usize>| Some(ValueType::new(ElementType::F32, shape.clone()));
                 let types: Vec<_> = shapes.iter().map(value).collect();
-                let node = NodeType { op: &op, inputs: &types, outputs: &[value(&y)], layout: Layout::ChannelsLast };
+                let node = NodeType {
+                    op: &op,
+                    inputs: &types,
+                    outputs: &[value(&y)],
+                    layout: Layout::ChannelsLast,
+                    zeros: Zeros::default(),
+                };
                 let filled =
                     |length: usize, step: usize| (0..length).map(|place| (place * step % 23) as f32 / 8.0).collect();
                 let mut inputs: Vec<Vec<f32>> = types.iter().flatten().map(|input| filled(input.len(), 7)).collect();

@@ -80,6 +80,16 @@ impl ValueType {
     }
 }
 
+/// What kernels do with constant weights that are zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Zeros {
+    /// They are left out where that is faster.
+    #[default]
+    Skipped,
+    /// They are multiplied like any other number: what the same network would cost without zeros.
+    Multiplied,
+}
+
 /// A node of fixed types and shapes.
 #[derive(Debug, Clone, Copy)]
 pub struct NodeType<'a> {
@@ -93,6 +103,8 @@ pub struct NodeType<'a> {
     /// `[N, spatial…, C]` for all tensors that follow the layout ([`arrangement::follows_layout`]); attributes mean what
     /// they mean in ONNX.
     pub layout: Layout,
+    /// What to do with weights that are zero.
+    pub zeros: Zeros,
 }
 
 impl<'a> NodeType<'a> {
@@ -161,6 +173,11 @@ pub trait Kernel: Send + Sync + fmt::Debug {
     /// Whether the data of an input is read at all; memory of what nobody reads is given to others.
     fn reads(&self, _input: usize) -> bool {
         true
+    }
+
+    /// Whether weights that are zero are left out.
+    fn skips_zeros(&self) -> bool {
+        false
     }
 
     /// Whether `output` may lie in the memory of `input`, which is then overwritten. Both have the same number of bytes.

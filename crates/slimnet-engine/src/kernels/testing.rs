@@ -7,7 +7,7 @@ use slimnet_graph::tensor::{ElementType, Tensor};
 
 use super::arrangement::{Arrangement, Layout, channels_last, follows_layout};
 use super::call::Region;
-use super::{Call, Context, KernelError, NodeType, ValueType, arrangement, prepare};
+use super::{Call, Context, KernelError, NodeType, ValueType, Zeros, arrangement, prepare};
 
 /// Bytes at the alignment of the arena.
 fn buffer(bytes: usize) -> Vec<u64> {
@@ -50,7 +50,7 @@ pub fn run_channels_last(
         .iter()
         .map(|input| Some(ValueType::new(input.as_ref()?.element_type(), input.as_ref()?.shape().to_vec())))
         .collect();
-    let node = NodeType { op, inputs: &types, outputs, layout: Layout::Plain };
+    let node = NodeType { op, inputs: &types, outputs, layout: Layout::Plain, zeros: Zeros::default() };
     if arrangement(&node) != Arrangement::ChannelsLast {
         return None;
     }
@@ -105,7 +105,7 @@ fn run_laid_out(
             })
         })
         .collect();
-    let kernel = prepare(&NodeType { op, inputs: &types, outputs, layout })?;
+    let kernel = prepare(&NodeType { op, inputs: &types, outputs, layout, zeros: Zeros::default() })?;
     let mut memory: Vec<Option<Vec<u64>>> = inputs
         .iter()
         .enumerate()

@@ -206,7 +206,7 @@ impl Builder<'_> {
     fn prepare_kernels(&mut self) -> Result<Vec<Prepared>, PlanError> {
         let kept = self.kept();
         let nodes = self.needed(&kept)?;
-        let channels_last = layout::choose(&mut self.fixed, &nodes)?;
+        let channels_last = layout::choose(&mut self.fixed, &nodes, self.options.zeros)?;
         let mut kernels = Vec::new();
         for id in self.needed(&kept)? {
             let node = self.fixed.graph.node(id).clone();
@@ -218,7 +218,8 @@ impl Builder<'_> {
             };
             let (inputs, outputs) = (types(node.inputs())?, types(node.outputs())?);
             let layout = if channels_last.contains(&id) { Layout::ChannelsLast } else { Layout::Plain };
-            let described = NodeType { op: &node.op, inputs: &inputs, outputs: &outputs, layout };
+            let zeros = self.options.zeros;
+            let described = NodeType { op: &node.op, inputs: &inputs, outputs: &outputs, layout, zeros };
             let kernel = prepare(&described)
                 .map_err(|error| PlanError::Node { node: self.fixed.graph.describe_node(id), error })?;
             let (inputs, outputs) = (node.inputs().to_vec(), node.outputs().to_vec());

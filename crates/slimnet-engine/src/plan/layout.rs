@@ -17,14 +17,14 @@ use slimnet_graph::tensor::Tensor;
 use super::PlanError;
 use super::shapes::Fixed;
 use crate::kernels::arrangement::{Arrangement, Layout, channels_last, follows_layout};
-use crate::kernels::{NodeType, ValueType, arrangement};
+use crate::kernels::{NodeType, ValueType, Zeros, arrangement};
 
 /// Most axes of a tensor whose channels are moved.
 const MOST_AXES: usize = 5;
 
 /// Rewrites the graph. Returns the nodes whose kernels are told that channels are last.
-pub(super) fn choose(fixed: &mut Fixed, needed: &[NodeId]) -> Result<HashSet<NodeId>, PlanError> {
-    let mut chooser = Chooser { fixed, moved: HashMap::new(), home: HashSet::new(), told: HashSet::new() };
+pub(super) fn choose(fixed: &mut Fixed, needed: &[NodeId], zeros: Zeros) -> Result<HashSet<NodeId>, PlanError> {
+    let mut chooser = Chooser { fixed, zeros, moved: HashMap::new(), home: HashSet::new(), told: HashSet::new() };
     for &node in needed {
         chooser.lay_out(node)?;
     }
@@ -33,6 +33,7 @@ pub(super) fn choose(fixed: &mut Fixed, needed: &[NodeId]) -> Result<HashSet<Nod
 
 struct Chooser<'a> {
     fixed: &'a mut Fixed,
+    zeros: Zeros,
     /// For plain values the same with channels last.
     moved: HashMap<ValueId, ValueId>,
     /// Plain values that are computed from those with channels last.
@@ -48,7 +49,13 @@ impl Chooser<'_> {
         let node = self.fixed.graph.node(id);
         let (op, inputs, outputs) = (node.op.clone(), node.inputs().to_vec(), node.outputs().to_vec());
         let (input_types, output_types) = (self.types(&inputs)?, self.types(&outputs)?);
-        let described = NodeType { op: &op, inputs: &input_types, outputs: &output_types, layout: Layout::Plain };
+        let described = NodeType {
+            op: &op,
+            inputs: &input_types,
+            outputs: &output_types,
+            layout: Layout::Plain,
+            zeros: self.zeros,
+        };
         match arrangement(&described) {
             Arrangement::ChannelsLast => {
                 self.told.insert(id);

@@ -17,7 +17,7 @@ use slimnet_graph::infer::GraphInferError;
 use slimnet_graph::tensor::{ElementType, Tensor, TensorError};
 
 use crate::kernels::call::Region;
-use crate::kernels::{Call, Context, Kernel, KernelError};
+use crate::kernels::{Call, Context, Kernel, KernelError, Zeros};
 use arena::Arena;
 
 /// Why a graph cannot be planned.
@@ -113,6 +113,8 @@ pub struct PlanOptions {
     pub kept: Vec<ValueId>,
     /// States that get a new value after a successful run: (state, value).
     pub updates: Vec<(ValueId, ValueId)>,
+    /// Whether kernels leave out weights that are zero.
+    pub zeros: Zeros,
 }
 
 /// What a step does.
@@ -176,6 +178,11 @@ impl Memory {
     pub fn total(self) -> usize {
         self.resident + self.packed + self.transient
     }
+
+    /// The least bytes that any placement of intermediate values could do with.
+    pub fn lower_bound(self) -> usize {
+        self.resident + self.packed + self.transient_lower_bound
+    }
 }
 
 /// A graph, ready to run at fixed shapes.
@@ -205,6 +212,12 @@ impl Plan {
     /// Whether a run has nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// How many steps leave out weights that are zero.
+    pub fn steps_that_skip_zeros(&self) -> usize {
+        let skips = |step: &&Step| matches!(&step.work, Work::Kernel { kernel, .. } if kernel.skips_zeros());
+        self.steps.iter().filter(skips).count()
     }
 
     fn slot(&self, value: ValueId) -> &Slot {

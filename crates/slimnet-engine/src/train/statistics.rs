@@ -11,10 +11,9 @@ use slimnet_graph::ops::reduction::{Reduce, ReduceKind};
 use slimnet_graph::tensor::Tensor;
 
 use super::batch::Source;
-use super::evaluate::{EvaluateError, batch_lengths};
+use super::evaluate::EvaluateError;
+use super::probe::Probe;
 use crate::job::{JobError, batch_norm_meaning, evaluation_meaning, free_batch, separate_statistics};
-use crate::kernels::Context;
-use crate::plan::{Plan, PlanOptions};
 use crate::threads::Threads;
 
 /// What statistics are measured on.
@@ -56,31 +55,15 @@ fn measure(
         kept.push((mean, graph.apply("variance", op(), &[square, axes])));
     }
     infer_graph(&mut graph).map_err(JobError::from)?;
-    let mut plan = Plan::new(
-        &graph,
-        &PlanOptions {
-            lengths: batch_lengths(&graph, options.batch, &options.lengths),
-            kept: kept.iter().flat_map(|&(mean, variance)| [mean, variance]).collect(),
-            ..PlanOptions::default()
-        },
-    )?;
-    let inputs: Vec<_> = graph.free_inputs().map(|input| (input, graph.value(input).name.clone())).collect();
+    let looked_at: Vec<_> = kept.iter().flat_map(|&(mean, variance)| [mean, variance]).collect();
+    let mut probe = Probe::new(&graph, &looked_at, options.batch, &options.lengths)?;
     let mut sums = vec![Moments { mean: Vec::new(), variance: Vec::new() }; values.len()];
     let mut count = 0usize;
     for batch in source.epoch(0, 0).take(options.batches.max(1)) {
-        let batch = batch.map_err(EvaluateError::Source)?;
-        for (input, name) in &inputs {
-            let data = batch.values.iter().find(|(given, _)| given == name).ok_or_else(|| EvaluateError::Mismatch {
-                what: format!("input {name:?} of the network"),
-                expected: "data of this name".into(),
-                found: "none".into(),
-            })?;
-            plan.set(*input, &data.1)?;
-        }
-        threads.run(|| plan.run(Context::default()))?;
+        probe.run(&batch.map_err(EvaluateError::Source)?, threads)?;
         count += 1;
         for (sum, &(mean, variance)) in sums.iter_mut().zip(&kept) {
-            let (mean, variance) = (plan.get::<f32>(mean), plan.get::<f32>(variance));
+            let (mean, variance) = (probe.get(mean), probe.get(variance));
             sum.mean.resize(mean.len(), 0.0);
             sum.variance.resize(mean.len(), 0.0);
             for channel in 0..mean.len() {

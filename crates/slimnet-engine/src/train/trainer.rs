@@ -7,9 +7,10 @@ use slimnet_graph::tensor::{ElementType, Tensor, TensorError};
 
 use super::batch::{Batch, Source, SourceError};
 use super::evaluate::batch_lengths;
+use super::feed::Feed;
 use super::options::TrainOptions;
 use crate::differentiate::{DifferentiateError, differentiate};
-use crate::job::Job;
+use crate::job::{Job, JobError};
 use crate::kernels::Context;
 use crate::optimize::{Optimizer, norm};
 use crate::plan::{Memory, Plan, PlanError, PlanOptions, RunError};
@@ -21,6 +22,9 @@ pub enum TrainError {
     /// The network has no gradient.
     #[error(transparent)]
     Differentiate(#[from] DifferentiateError),
+    /// The job has no meaning in evaluation.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// The job cannot be run at this size.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -51,6 +55,16 @@ pub enum TrainError {
     NotFinite {
         /// The step.
         step: u64,
+        /// The node that first computed something not finite.
+        node: String,
+        /// The value.
+        value: String,
+    },
+    /// The loss of the network as it is is not finite.
+    #[error(
+        "the loss is not finite: {value:?}, computed by {node}, was the first that is not; look at the data and the weights"
+    )]
+    LossNotFinite {
         /// The node that first computed something not finite.
         node: String,
         /// The value.
@@ -96,12 +110,10 @@ pub struct Trainer {
     plan: Plan,
     total: ValueId,
     losses: Vec<(String, ValueId)>,
-    inputs: Vec<(String, ValueId)>,
+    feed: Feed,
     parameters: Vec<(String, ValueId)>,
     statistics: Vec<(String, ValueId)>,
     unreached: Vec<String>,
-    /// Inputs that hold class labels, and how many classes there are.
-    labels: Vec<(ValueId, Option<usize>)>,
     /// Sum and number of the losses of the epoch so far.
     epoch_loss: (f64, u64),
     optimizer: Optimizer,
@@ -147,9 +159,9 @@ impl Trainer {
                 results: vec![gradients.iter().flatten().copied().collect()],
                 kept,
                 updates: job.updates.clone(),
+                ..PlanOptions::default()
             },
         )?;
-        let inputs = graph.free_inputs().map(name).collect();
         let starts: Vec<_> = parameters.iter().map(|(_, id)| plan.range(*id).start).collect();
         let ends = starts.iter().skip(1).copied().chain([plan.state(PARAMETERS).len()]);
         let decay = |id: ValueId| if plan.value_type(id).1.len() > 1 { options.weight_decay } else { 0.0 };
@@ -157,15 +169,14 @@ impl Trainer {
         let optimizer = Optimizer::new(options.rule, pieces);
         let average = options.average.map(|_| plan.state(PARAMETERS).to_vec());
         Ok(Self {
+            feed: Feed::new(&graph, job),
             graph,
             total: job.total,
             losses: job.losses.clone(),
             plan,
-            inputs,
             parameters,
             statistics,
             unreached,
-            labels: job.labels.clone(),
             epoch_loss: (0.0, 0),
             optimizer,
             average,
@@ -206,7 +217,7 @@ impl Trainer {
 
     /// Name, element type and shape of everything that a batch must have.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, ElementType, &[usize])> {
-        self.inputs.iter().map(|(name, id)| {
+        self.feed.inputs.iter().map(|(name, id)| {
             let (element_type, shape) = self.plan.value_type(*id);
             (name.as_str(), element_type, shape)
         })
@@ -223,7 +234,7 @@ impl Trainer {
     /// # Errors
     /// If the batch does not fit, or the loss is not finite: parameters are then as before.
     pub fn step(&mut self, batch: &Batch, threads: &Threads) -> Result<f32, TrainError> {
-        self.set_inputs(batch)?;
+        self.feed.set(&mut self.plan, batch)?;
         let context = self.context();
         threads.run(|| self.plan.compute(context))?;
         let loss = self.check_loss(context)?;
@@ -242,7 +253,7 @@ impl Trainer {
         threads: &Threads,
         observe: impl FnMut(Option<NodeId>, Duration) + Send,
     ) -> Result<Duration, TrainError> {
-        self.set_inputs(batch)?;
+        self.feed.set(&mut self.plan, batch)?;
         let context = self.context();
         threads.run(|| self.plan.compute_observed(context, observe))?;
         self.check_loss(context)?;
@@ -253,25 +264,6 @@ impl Trainer {
 
     fn context(&self) -> Context {
         Context { seed: self.options.seed, step: self.step_number(), node: 0 }
-    }
-
-    fn set_inputs(&mut self, batch: &Batch) -> Result<(), TrainError> {
-        for (name, id) in &self.inputs {
-            let Some((_, data)) = batch.values.iter().find(|(given, _)| given == name) else {
-                let found = batch.values.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-                return Err(TrainError::Missing { input: name.clone(), found });
-            };
-            if let Some((_, classes)) = self.labels.iter().find(|(labels, _)| labels == id) {
-                let allowed = |label: i64| label >= 0 && classes.is_none_or(|classes| label < classes as i64);
-                if let Some((sample, &found)) =
-                    data.values::<i64>()?.iter().enumerate().find(|(_, label)| !allowed(**label))
-                {
-                    return Err(TrainError::Label { sample, found, classes: *classes });
-                }
-            }
-            self.plan.set(*id, data)?;
-        }
-        Ok(())
     }
 
     /// The loss of the last run, which must be finite.

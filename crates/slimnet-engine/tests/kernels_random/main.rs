@@ -9,4 +9,5 @@
 mod check;
 mod layers;
 mod movement;
+mod own;
 mod window;

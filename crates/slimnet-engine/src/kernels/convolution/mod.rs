@@ -117,10 +117,8 @@ fn node_geometry(node: &NodeType<'_>) -> Option<(Geometry, bool)> {
 /// Kernels for channels last are there for one group; images without any products are nothing to hurry for.
 fn arrangement(node: &NodeType<'_>) -> Arrangement {
     // Zeros are skipped by kernels that take channels second.
-    let constant = node.input(1).and_then(|weights| weights.constant.as_ref());
-    if let (Op::Conv(_), Some(weights), Some((geometry, _))) = (node.op, constant, node_geometry(node))
-        && sparse::is_worthwhile(weights, &geometry)
-    {
+    let skips = |(geometry, _): &(Geometry, bool)| sparse::worthwhile(node, geometry).is_some();
+    if node_geometry(node).as_ref().is_some_and(skips) {
         return Arrangement::Plain;
     }
     if depthwise::arrangement(node) == Arrangement::ChannelsLast {

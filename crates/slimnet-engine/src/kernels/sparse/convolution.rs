@@ -234,6 +234,10 @@ impl Kernel for SparseConvolution {
         input != 1
     }
 
+    fn skips_zeros(&self) -> bool {
+        true
+    }
+
     fn absorb(&mut self, step: &Epilogue) -> bool {
         self.finish.absorb(step)
     }

@@ -25,7 +25,7 @@ use self::convolution::SparseConvolution;
 use self::product::{Bias, SparseProduct};
 use super::arrangement::Layout;
 use super::convolution::geometry::Geometry;
-use super::{NodeType, Prepared};
+use super::{NodeType, Prepared, Zeros};
 
 /// Most parts of the work.
 const MOST_PARTS: usize = 16;
@@ -74,27 +74,30 @@ fn zeros(weights: &[f32]) -> f64 {
     count as f64 / weights.len().max(1) as f64
 }
 
-/// Whether a convolution with these constant weights, `[O, I / group, taps…]`, is faster if zeros are left out. It then
-/// wants its tensors in the plain layout.
-pub(super) fn is_worthwhile(weights: &Tensor, geometry: &Geometry) -> bool {
+/// The constant weights of a convolution, `[O, I / group, taps…]`, if it is faster and allowed to leave out those that
+/// are zero. It then wants its tensors in the plain layout.
+pub(super) fn worthwhile(node: &NodeType<'_>, geometry: &Geometry) -> Option<Vec<f32>> {
+    let weights = node.input(1)?.constant.as_ref()?;
+    if !matches!(node.op, Op::Conv(_)) || node.zeros == Zeros::Multiplied {
+        return None;
+    }
     // Each tap along a row reads a copy of its own; a single channel has too few products to leave some out.
     let copies = geometry.spread * geometry.axes[2].taps * geometry.plane();
     let least = match geometry.taps() {
-        _ if geometry.spread == 1 && geometry.groups > 1 => return false,
+        _ if geometry.spread == 1 && geometry.groups > 1 => return None,
         1 => ZEROS_OF_PIXELS,
         _ if copies > LARGE_IMAGE => ZEROS_OF_LARGE_IMAGES,
         _ => ZEROS_OF_WINDOWS,
     };
-    values(weights).is_some_and(|weights| zeros(&weights) >= least)
+    values(weights).filter(|weights| zeros(weights) >= least)
 }
 
 /// Prepares a convolution whose weights are constant and mostly zeros; `None` for all others.
 pub(super) fn prepare_convolution(node: &NodeType<'_>, geometry: &Geometry) -> Prepared {
-    if !matches!(node.op, Op::Conv(_)) || node.layout != Layout::Plain {
+    if node.layout != Layout::Plain {
         return None;
     }
-    let weights = node.input(1)?.constant.as_ref().filter(|weights| is_worthwhile(weights, geometry))?;
-    convolution(node, geometry, &values(weights)?)
+    convolution(node, geometry, &worthwhile(node, geometry)?)
 }
 
 fn convolution(node: &NodeType<'_>, geometry: &Geometry, weights: &[f32]) -> Prepared {
@@ -114,7 +117,7 @@ fn convolution(node: &NodeType<'_>, geometry: &Geometry, weights: &[f32]) -> Pre
 /// Prepares `Gemm` or `MatMul` with a constant second operand that is mostly zeros; `None` for all others.
 pub(super) fn prepare_product(node: &NodeType<'_>) -> Prepared {
     let weights = values(node.input(1)?.constant.as_ref()?)?;
-    if zeros(&weights) < ZEROS_OF_PRODUCT {
+    if node.zeros == Zeros::Multiplied || zeros(&weights) < ZEROS_OF_PRODUCT {
         return None;
     }
     matrix_product(node, &weights)

@@ -167,6 +167,10 @@ impl Kernel for SparseProduct {
         input != 1
     }
 
+    fn skips_zeros(&self) -> bool {
+        true
+    }
+
     fn absorb(&mut self, step: &Epilogue) -> bool {
         self.finish.absorb(step)
     }

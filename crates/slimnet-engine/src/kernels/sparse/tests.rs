@@ -14,7 +14,7 @@ use crate::kernels::arrangement::Layout;
 use crate::kernels::call::{Context, Region};
 use crate::kernels::convolution::geometry::Geometry;
 use crate::kernels::testing::{difference, reference};
-use crate::kernels::{Call, Epilogue, NodeType, ValueType};
+use crate::kernels::{Call, Epilogue, NodeType, ValueType, Zeros};
 
 fn random(shape: &[usize], stream: u64) -> Tensor {
     let count: usize = shape.iter().product();
@@ -75,7 +75,7 @@ fn run(op: &Op, inputs: &[Tensor], shape: &[usize], steps: &[Epilogue]) -> Optio
         .collect();
     types[1].as_mut().unwrap().constant = Some(inputs[1].clone());
     let outputs = [Some(ValueType::new(ElementType::F32, shape.to_vec()))];
-    let node = NodeType { op, inputs: &types, outputs: &outputs, layout: Layout::Plain };
+    let node = NodeType { op, inputs: &types, outputs: &outputs, layout: Layout::Plain, zeros: Zeros::default() };
     let weights = values(&inputs[1]).unwrap();
     let mut kernel = match op {
         Op::Conv(op) => {
