@@ -1,0 +1,155 @@
+//! One cut: importance is evaluated, and the unimportant removed until so much is left.
+
+use std::collections::BTreeSet;
+
+use slimnet_graph::axes::{CoupleOptions, CoupledAxis, Coupling, GroupId, couple};
+use slimnet_graph::cost::{CostOptions, cost};
+use slimnet_graph::graph::Graph;
+use slimnet_graph::tensor::Tensor;
+
+use super::{Amount, LoopError, NeuronChoice, PruneError, Request, Subject, WeightChoice};
+use super::{measure, prune_neurons, prune_weights};
+use crate::importance::{Evidence, score_groups, score_weights};
+use crate::material::Material;
+use crate::recover::Before;
+use crate::weight::{Weight, weights};
+
+/// A network that was cut.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub graph: Graph,
+    /// How many weights or neurons went.
+    pub removed: u64,
+    /// Which neurons went.
+    pub neurons: Option<Neurons>,
+}
+
+/// What a network was before neurons went, for layers that are solved for what they computed.
+pub(super) fn before<'a>(neurons: Option<&'a Neurons>, network: &'a Graph) -> Option<Before<'a>> {
+    neurons.map(|(coupling, removed)| Before { network, coupling, removed })
+}
+
+/// Neurons that went, and the coupled axes that they were on.
+pub(super) type Neurons = (Coupling, BTreeSet<GroupId>);
+
+/// Cuts networks that all come from one original.
+pub(super) struct Cutter<'a> {
+    request: &'a Request,
+    excluded: &'a dyn Fn(&str) -> bool,
+    /// What the original has of what the target counts.
+    whole: f64,
+}
+
+impl<'a> Cutter<'a> {
+    pub fn new(original: &Graph, request: &'a Request, excluded: &'a dyn Fn(&str) -> bool) -> Result<Self, PruneError> {
+        let mut cutter = Self { request, excluded, whole: 1.0 };
+        cutter.whole = match (request.subject, request.target.amount) {
+            (Subject::Weights(_), Amount::Sparsity) => elements(original, &cutter.weights(original)?) as f64,
+            _ => cutter.count(original)?,
+        };
+        Ok(cutter)
+    }
+
+    /// What is to be left at the end, as a part of the original.
+    pub fn aim(&self) -> f64 {
+        let most = self.request.target.most;
+        if most < 1.0 { most } else { most / self.whole }
+    }
+
+    /// What is left, as a part of the original.
+    pub fn left(&self, graph: &Graph) -> Result<f64, PruneError> {
+        Ok(self.count(graph)? / self.whole)
+    }
+
+    /// The weights that may be pruned.
+    fn weights(&self, graph: &Graph) -> Result<Vec<Weight>, PruneError> {
+        let included = |weight: &Weight| !(self.excluded)(&graph.value(weight.value).name);
+        let found: Vec<_> = weights(graph).into_iter().filter(included).collect();
+        if found.is_empty() { Err(PruneError::NoWeights) } else { Ok(found) }
+    }
+
+    /// What there is of what the target counts: of weights those that are not 0.
+    fn count(&self, graph: &Graph) -> Result<f64, PruneError> {
+        match (self.request.subject, self.request.target.amount) {
+            (Subject::Weights(_), Amount::Sparsity) => Ok(nonzero(graph, &self.weights(graph)?) as f64),
+            (Subject::Weights(_), _) => Ok(cost(graph, &CostOptions::default())?.nonzero_parameters as f64),
+            (Subject::Neurons { approximate, .. }, Amount::Sparsity) => {
+                let coupling = couple(graph, &CoupleOptions { approximate, ..CoupleOptions::default() })?;
+                let neuron = |&group: &GroupId| coupling.frozen(group).is_none() && coupling.members(group).is_empty();
+                Ok(coupling.groups().filter(neuron).count() as f64)
+            }
+            (Subject::Neurons { .. }, amount) => measure(graph, amount),
+        }
+    }
+
+    /// The part of the weights that must be 0 for so much to be left.
+    fn sparsity(&self, graph: &Graph, weights: &[Weight], left: f64) -> Result<f64, PruneError> {
+        let others = match self.request.target.amount {
+            Amount::Sparsity => 0.0,
+            _ => self.count(graph)? - nonzero(graph, weights) as f64,
+        };
+        let kept = left * self.whole - others;
+        Ok((1.0 - kept / elements(graph, weights).max(1) as f64).clamp(0.0, 1.0))
+    }
+
+    /// What importance is measured on, if the criterion needs that.
+    fn evidence<'m>(&'m self, material: &Material<'m>) -> Result<Option<Evidence<'m>>, LoopError> {
+        if !self.request.criterion.needs_data() {
+            return Ok(None);
+        }
+        let source = material.training.ok_or(LoopError::NoData(self.request.criterion))?;
+        Ok(Some(Evidence {
+            source,
+            job: &self.request.judged_by,
+            batch: material.batch,
+            samples: self.request.importance_samples,
+            lengths: material.lengths.clone(),
+            threads: material.threads,
+        }))
+    }
+
+    /// Cuts a network until `left` of the original is left; `None` if so much cannot go.
+    pub fn cut(&self, graph: &Graph, left: f64, material: &Material<'_>) -> Result<Option<Cut>, LoopError> {
+        let Request { criterion, scope, seed, .. } = *self.request;
+        let evidence = self.evidence(material)?;
+        let mut graph = graph.clone();
+        match self.request.subject {
+            Subject::Weights(pattern) => {
+                let weights = self.weights(&graph)?;
+                let scores = score_weights(&graph, &weights, criterion, evidence.as_ref(), seed)?;
+                let sparsity = self.sparsity(&graph, &weights, left)?;
+                let choice = WeightChoice { pattern, scope };
+                let pruned = prune_weights(&mut graph, &weights, &scores, choice, sparsity)?;
+                let lost = pruned.tensors.iter().map(|tensor| tensor.zeros - tensor.zeros_before);
+                Ok(Some(Cut { graph, removed: lost.sum::<usize>() as u64, neurons: None }))
+            }
+            Subject::Neurons { round, approximate } => {
+                let coupling = couple(&graph, &CoupleOptions { approximate, ..CoupleOptions::default() })?;
+                let scores = score_groups(&graph, &coupling, criterion, evidence.as_ref(), seed)?;
+                let choice = NeuronChoice { scope, round };
+                let excluded = |axis: &CoupledAxis| {
+                    axis.covers.iter().any(|(value, _)| (self.excluded)(&graph.value(*value).name))
+                };
+                let mut cut = graph.clone();
+                let reached = |graph: &Graph| Ok(self.left(graph)? <= left + 1e-12);
+                let pruned = match prune_neurons(&mut cut, &coupling, &scores, &excluded, choice, &reached) {
+                    // All that could go is gone.
+                    Err(PruneError::NothingRemovable { .. }) if self.left(&graph)? < 1.0 => return Ok(None),
+                    pruned => pruned?,
+                };
+                let lost = pruned.axes.iter().map(|axis| axis.before - axis.after);
+                let removed = lost.sum::<usize>() as u64;
+                Ok(pruned.reached.then_some(Cut { graph: cut, removed, neurons: Some((coupling, pruned.groups)) }))
+            }
+        }
+    }
+}
+
+fn elements(graph: &Graph, weights: &[Weight]) -> usize {
+    weights.iter().filter_map(|weight| graph.value(weight.value).data.as_ref()).map(Tensor::len).sum()
+}
+
+fn nonzero(graph: &Graph, weights: &[Weight]) -> usize {
+    let data = weights.iter().filter_map(|weight| graph.value(weight.value).data.as_ref()?.values::<f32>().ok());
+    data.map(|values| values.iter().filter(|&&value| value != 0.0).count()).sum()
+}

@@ -1,0 +1,339 @@
+//! The loop: evaluate importance, remove the unimportant, recover; alright? If so, on; if not, back with half the step.
+
+use serde::{Deserialize, Serialize};
+use slimnet_engine::job::separate_statistics;
+use slimnet_engine::train::{Control, EvaluateError, Score};
+use slimnet_graph::cost::CostError;
+use slimnet_graph::graph::Graph;
+use slimnet_graph::infer::{GraphInferError, infer_graph};
+use slimnet_graph::onnx::{self, ReadError, WriteError};
+
+use super::PruneError;
+use super::cut::{Cutter, before};
+use super::request::Request;
+use crate::importance::{Criterion, ImportanceError};
+use crate::material::Material;
+use crate::recover::{Recovered, TrainingError, Unfinished, Watch, recover};
+use crate::store::{Store, StoreError};
+
+/// Why the loop cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// Nothing can be removed.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
+    /// Importance cannot be judged.
+    #[error(transparent)]
+    Importance(#[from] ImportanceError),
+    /// Importance is measured on data, and there is none.
+    #[error("importance {0} is measured on data, and there is none")]
+    NoData(Criterion),
+    /// The network cannot recover.
+    #[error(transparent)]
+    Recover(#[from] TrainingError),
+    /// The network cannot be measured on the validation samples.
+    #[error("cannot evaluate on the validation samples: {0}")]
+    Evaluate(#[from] EvaluateError),
+    /// Coupled axes cannot be found.
+    #[error(transparent)]
+    Infer(#[from] GraphInferError),
+    /// Costs cannot be counted.
+    #[error(transparent)]
+    Cost(#[from] CostError),
+    /// Unfinished work cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The network cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// What was written cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Smallest step: the part of what is left that a round must be able to take away.
+const SMALLEST_STEP: f64 = 0.01;
+
+/// What became of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Accurate enough, but not small enough yet.
+    Accurate,
+    /// Accurate and small enough.
+    Alright,
+    /// Not accurate enough, even after recovery was doubled.
+    Inaccurate,
+    /// Training went astray.
+    Diverged,
+    /// So much cannot be removed: the rest is frozen, excluded or the last of its layer.
+    Unreachable,
+}
+
+/// A score in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Right ones in percent, where something is right or wrong.
+    pub accuracy: Option<f64>,
+    /// Mean loss.
+    pub loss: f64,
+    /// Samples.
+    pub samples: usize,
+}
+
+impl From<Score> for Measured {
+    fn from(score: Score) -> Self {
+        Self { accuracy: score.accuracy(), loss: score.loss, samples: score.samples }
+    }
+}
+
+/// A round of the loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Round {
+    /// Counted from 1.
+    pub round: usize,
+    /// What was to be left, as a part of the original.
+    pub aim: f64,
+    /// What is left, as a part of the original.
+    pub left: f64,
+    /// What was removed: weights, or neurons.
+    pub removed: u64,
+    /// Right after removal, on the validation samples.
+    pub before: Option<Measured>,
+    /// After recovery.
+    pub after: Option<Measured>,
+    /// Epochs of recovery.
+    pub epochs: u64,
+    /// Mean loss of the last epoch of recovery.
+    pub training_loss: Option<f64>,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+impl Round {
+    fn new(round: usize, aim: f64) -> Self {
+        Self {
+            round,
+            aim,
+            left: 1.0,
+            removed: 0,
+            before: None,
+            after: None,
+            epochs: 0,
+            training_loss: None,
+            verdict: Verdict::Unreachable,
+        }
+    }
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone)]
+pub struct Pruned {
+    /// The last network that was alright; the original if none was.
+    pub network: Graph,
+    /// The original on the validation samples.
+    pub original: Option<Score>,
+    /// Every round.
+    pub rounds: Vec<Round>,
+    /// What is left of what the target counts, as a part of the original.
+    pub left: f64,
+    /// What was to be left.
+    pub aim: f64,
+}
+
+impl Pruned {
+    /// Whether the target was reached.
+    pub fn reached(&self) -> bool {
+        self.rounds.last().is_none_or(|round| round.verdict == Verdict::Alright)
+    }
+
+    /// Epochs of recovery on the way to the network.
+    pub fn epochs(&self) -> u64 {
+        let on_the_way = |round: &&Round| matches!(round.verdict, Verdict::Accurate | Verdict::Alright);
+        self.rounds.iter().filter(on_the_way).map(|round| round.epochs).sum()
+    }
+}
+
+/// Who looks on.
+pub trait Look: Watch {
+    /// A round begins.
+    fn begin(&mut self, round: usize, aim: f64);
+    /// The network was cut and is going to recover.
+    fn cut(&mut self, round: &Round);
+    /// A round ended.
+    fn end(&mut self, round: &Round);
+}
+
+/// How the loop left off.
+#[derive(Debug)]
+pub enum Ended {
+    /// At its end.
+    Whole(Box<Pruned>),
+    /// Whoever looks on ended it; the state is kept.
+    Interrupted,
+}
+
+/// Where the loop is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct State {
+    identity: String,
+    rounds: Vec<Round>,
+    /// Bits of numbers, so that they return exactly.
+    progress: u64,
+    step: u64,
+}
+
+const STATE: &str = "loop.json";
+const NETWORK: &str = "alright.onnx";
+const TRAINING: &str = "recovery.checkpoint";
+
+/// Prunes a network in rounds. `identity` says what all depends on: kept work of another is refused.
+///
+/// # Errors
+/// If there is nothing to prune or something cannot be computed. A target that cannot be reached is none: the rounds tell.
+pub fn prune(
+    original: &Graph,
+    request: &Request,
+    excluded: &dyn Fn(&str) -> bool,
+    material: &Material<'_>,
+    (store, identity): (&Store, &str),
+    look: &mut dyn Look,
+) -> Result<Ended, LoopError> {
+    let mut original = original.clone();
+    separate_statistics(&mut original);
+    let cutter = Cutter::new(&original, request, excluded)?;
+    let aim = cutter.aim();
+    let score = material.score(&original)?;
+    let mut state = State {
+        identity: identity.to_owned(),
+        rounds: Vec::new(),
+        progress: 0f64.to_bits(),
+        step: (1.0 / request.rounds.max(1) as f64).to_bits(),
+    };
+    let mut network = original.clone();
+    if let Some(text) = store.text(STATE)? {
+        let kept: Option<State> = serde_json::from_str(&text).ok();
+        let Some(kept) = kept.filter(|kept| kept.identity == identity) else {
+            return Err(StoreError::Other(store.path(STATE).unwrap_or_default()).into());
+        };
+        state = kept;
+        if let Some(kept) = store.network(NETWORK)? {
+            network = kept;
+        }
+    }
+    // Already small enough: nothing to do.
+    let done = |state: &State| match state.rounds.last() {
+        Some(round) => round.verdict == Verdict::Alright,
+        None => aim >= 1.0,
+    };
+    while !done(&state) {
+        let (mut progress, step) = (f64::from_bits(state.progress), f64::from_bits(state.step));
+        let kept = |progress: f64| request.schedule.kept(progress, aim);
+        // A network that comes pruned is further already.
+        let already = cutter.left(&network)?;
+        while already <= kept(progress + step) && progress + step < 1.0 - 1e-9 {
+            progress += step;
+        }
+        if !state.rounds.is_empty() && 1.0 - kept((progress + step).min(1.0)) / kept(progress) < SMALLEST_STEP {
+            break;
+        }
+        // Steps of equal length end at 1 up to rounding.
+        let next = if progress + step > 1.0 - 1e-9 { 1.0 } else { progress + step };
+        let number = state.rounds.len() + 1;
+        look.begin(number, kept(next));
+        let unfinished = |part: &str| {
+            let run = format!("{identity} round {number} {part}");
+            store.path(TRAINING).map(|file| Unfinished { file, run })
+        };
+        let last = next >= 1.0;
+        let mut round = Round::new(number, kept(next));
+        let mut candidate = None;
+        if let Some(cut) = cutter.cut(&network, kept(next), material)? {
+            round.left = cutter.left(&cut.graph)?;
+            round.removed = cut.removed;
+            round.before = material.score(&cut.graph)?.map(Measured::from);
+            look.cut(&round);
+            let neurons = cut.neurons;
+            let mut graph = cut.graph;
+            round.verdict = Verdict::Inaccurate;
+            for part in ["first", "doubled"] {
+                let again = part == "doubled";
+                match recover(
+                    graph,
+                    before(neurons.as_ref(), &network),
+                    &request.recovery,
+                    (last, again),
+                    material,
+                    look,
+                    unfinished(part),
+                )? {
+                    Recovered::Interrupted => return Ok(Ended::Interrupted),
+                    Recovered::Diverged => {
+                        round.verdict = Verdict::Diverged;
+                        break;
+                    }
+                    Recovered::Whole { graph: recovered, epochs, loss } => {
+                        graph = *recovered;
+                        round.epochs += epochs;
+                        round.training_loss = loss.or(round.training_loss);
+                    }
+                }
+                let after = material.score(&graph)?;
+                round.after = after.map(Measured::from);
+                if request.accuracy.holds(score, after) {
+                    round.verdict = if last { Verdict::Alright } else { Verdict::Accurate };
+                    candidate = Some(graph);
+                    break;
+                }
+                if request.recovery.training.is_none() {
+                    break;
+                }
+            }
+        }
+        if let Some(candidate) = candidate {
+            // What goes on is what a file would give back, so that a run that is taken up again is the same.
+            network = reread(&candidate)?;
+            state.progress = next.to_bits();
+            round.left = cutter.left(&network)?;
+            store.keep_network(NETWORK, &network)?;
+        } else {
+            state.step = (step / 2.0).to_bits();
+        }
+        look.end(&round);
+        state.rounds.push(round);
+        let text = serde_json::to_string_pretty(&state).unwrap_or_default();
+        store.keep_text(STATE, &text)?;
+        store.forget(TRAINING);
+    }
+    let left = cutter.left(&network)?;
+    Ok(Ended::Whole(Box::new(Pruned { network, original: score, rounds: state.rounds, left, aim })))
+}
+
+/// Forgets what was kept.
+pub fn forget(store: &Store) {
+    store.clear(&[STATE, NETWORK, TRAINING]);
+}
+
+/// The network as its file would give it back.
+fn reread(graph: &Graph) -> Result<Graph, LoopError> {
+    let (bytes, _) = onnx::write_bytes(graph)?;
+    let mut graph = onnx::read_bytes(bytes.into(), None)?;
+    infer_graph(&mut graph)?;
+    Ok(graph)
+}
+
+/// Nobody looks on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Alone;
+
+impl Watch for Alone {
+    fn step(&mut self, _step: u64, _steps: u64, _loss: f64) -> Control {
+        Control::Continue
+    }
+}
+
+impl Look for Alone {
+    fn begin(&mut self, _round: usize, _aim: f64) {}
+    fn cut(&mut self, _round: &Round) {}
+    fn end(&mut self, _round: &Round) {}
+}

@@ -1,0 +1,63 @@
+//! Lossless removal of what pruning of weights left unread or constant.
+//!
+//! # What it does
+//! When all weights that read a channel are 0, nothing reads it; when all that compute it are, it is its bias. Such
+//! channels go, and a constant goes into the biases of the layers that read it. Dead weights leave dead channels, so
+//! that this is repeated until nothing changes. What training needs stays: batch normalisation, dropout, and the
+//! records of what weights must stay, also of weights that a shape or a transposition reaches through a constant that
+//! was computed.
+//!
+//! # Equation
+//! W·x + V·c + b = W·x + (b + V·c), where c are the channels that are always the same, V what reads them.
+//!
+//! # Parameters
+//! None: only exact zeros vanish, so that the network computes what it did up to rounding.
+//!
+//! # Cost
+//! Linear in the size of the network, for each round.
+//!
+//! # When it hurts
+//! A channel that is dead could be revived by training as long as it is there; and a network with fewer channels than
+//! another is no longer of the same architecture. A pattern of zeros (2:4, blocks) that was counted from the first
+//! input on is counted from another one when inputs go: check or choose it anew before a runtime relies on it.
+//!
+//! # Source
+//! The lossless part of `simplify` ([`slimnet_graph::simplify`]).
+
+use slimnet_graph::graph::{Graph, ValueId};
+use slimnet_graph::roles::passes_data;
+use slimnet_graph::simplify::{SimplifyError, SimplifyOptions, SimplifyReport, simplify};
+
+use crate::constraint::KEY;
+
+/// Removes channels that carry no information and what else a network can do without in training, in place.
+///
+/// # Errors
+/// If the graph is not valid; it may then be partly simplified, which computes the same.
+pub fn remove_dead_channels(graph: &mut Graph) -> Result<SimplifyReport, Box<SimplifyError>> {
+    hand_records_on(graph);
+    let options = SimplifyOptions { dead: 0.0, ..SimplifyOptions::default() };
+    let report = simplify(graph, &options)?;
+    // What is still computed is no weight.
+    let computed: Vec<ValueId> = graph.values().filter(|(_, value)| value.data.is_none()).map(|(id, _)| id).collect();
+    for id in computed {
+        graph.value_mut(id).metadata.retain(|(key, _)| key != KEY);
+    }
+    Ok(report)
+}
+
+/// Gives what is a recorded weight in another shape the weight's record: folding may leave only that.
+fn hand_records_on(graph: &mut Graph) {
+    let record = |graph: &Graph, id| graph.value(id).metadata.iter().find(|(key, _)| key == KEY).cloned();
+    let mut open: Vec<ValueId> = graph.values().filter(|(_, value)| value.data.is_some()).map(|(id, _)| id).collect();
+    open.retain(|&id| record(graph, id).is_some());
+    while let Some(id) = open.pop() {
+        let Some(own) = record(graph, id) else { continue };
+        let passing = graph.value(id).readers().filter(|at| at.slot == 0 && passes_data(&graph.node(at.node).op));
+        let next: Vec<ValueId> = passing.filter_map(|at| graph.node(at.node).output(0)).collect();
+        for value in next.into_iter().filter(|&value| record(graph, value).is_none()).collect::<Vec<_>>() {
+            graph.value_mut(value).metadata.push(own.clone());
+            open.push(value);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Recovery: what is done for a network after something was removed from it.
+
+use slimnet_engine::train::statistics::{Measurement, reestimate_batch_norm};
+use slimnet_graph::graph::Graph;
+
+use super::RecoverError;
+use super::least_squares::{Before, Calibration, least_squares};
+use super::lossless::remove_dead_channels;
+use super::training::{Trained, Training, TrainingError, Unfinished, Watch, train};
+use crate::material::Material;
+
+/// How a network recovers, in this order; each step is optional.
+#[derive(Debug, Clone, Default)]
+pub struct Recovery {
+    /// Whether channels that carry no information any more are removed.
+    pub lossless: bool,
+    /// Batches on which statistics of batch normalisation are measured anew.
+    pub statistics: Option<usize>,
+    /// How layers that read removed channels are solved for what they computed.
+    pub least_squares: Option<Calibration>,
+    /// How it is trained, from the original or from labels.
+    pub training: Option<Training>,
+    /// Epochs after the last cut, if they are not those of every other.
+    pub final_epochs: Option<u64>,
+}
+
+/// What became of a network.
+#[derive(Debug)]
+pub enum Recovered {
+    /// It went through all steps.
+    Whole {
+        /// It.
+        graph: Box<Graph>,
+        /// Epochs of training.
+        epochs: u64,
+        /// Mean loss of the last of them.
+        loss: Option<f64>,
+    },
+    /// In training the loss was not finite.
+    Diverged,
+    /// Whoever looks on ended it; the state is kept.
+    Interrupted,
+}
+
+/// Lets a network recover; `before` is what it was before neurons were removed. `last`: it is at the target. `again`: it recovered once and was not accurate enough; it is only
+/// trained, for as long again.
+///
+/// # Errors
+/// If a step cannot be computed.
+pub fn recover(
+    mut graph: Graph,
+    before: Option<Before<'_>>,
+    recovery: &Recovery,
+    (last, again): (bool, bool),
+    material: &Material<'_>,
+    watch: &mut dyn Watch,
+    unfinished: Option<Unfinished>,
+) -> Result<Recovered, TrainingError> {
+    if !again {
+        mend(&mut graph, before, recovery, material)?;
+    }
+    let (Some(training), Some(source)) = (&recovery.training, material.training) else {
+        return Ok(Recovered::Whole { graph: Box::new(graph), epochs: 0, loss: None });
+    };
+    let mut training = training.clone();
+    if let Some(epochs) = recovery.final_epochs.filter(|_| last) {
+        training.options.epochs = epochs;
+    }
+    let epochs = training.options.epochs;
+    Ok(match train(&graph, &training, source, material.threads, watch, unfinished)? {
+        Trained::Whole(graph, loss) => Recovered::Whole { graph, epochs, loss: Some(loss) },
+        Trained::Diverged(_) => Recovered::Diverged,
+        Trained::Interrupted => Recovered::Interrupted,
+    })
+}
+
+/// The steps without training.
+fn mend(
+    graph: &mut Graph,
+    before: Option<Before<'_>>,
+    recovery: &Recovery,
+    material: &Material<'_>,
+) -> Result<(), RecoverError> {
+    if recovery.lossless {
+        remove_dead_channels(graph)?;
+    }
+    let Some(source) = material.training else { return Ok(()) };
+    // Layers that compute what they did are normalised as they were: either is done, not both.
+    if let (Some(calibration), Some(before)) = (&recovery.least_squares, before) {
+        least_squares(graph, &before, source, calibration, material.threads)?;
+    } else if let Some(batches) = recovery.statistics {
+        let options = Measurement { batch: material.batch, batches, lengths: material.lengths.clone() };
+        reestimate_batch_norm(graph, source, &options, material.threads)?;
+    }
+    Ok(())
+}

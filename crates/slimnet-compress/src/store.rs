@@ -1,0 +1,119 @@
+//! Where unfinished work is kept, so that it can go on elsewhere.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use slimnet_graph::graph::Graph;
+use slimnet_graph::onnx::{self, ReadError, WriteError};
+
+/// A folder of unfinished work; none where nothing is to be kept.
+#[derive(Debug, Clone, Default)]
+pub struct Store {
+    folder: Option<PathBuf>,
+}
+
+/// Why work cannot be kept or taken up again.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file or folder.
+    #[error("cannot use {file}: {error}")]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// A network that cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A network that cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What is there is of other work.
+    #[error("{0} is of work with other options, another network or other data; begin without --resume")]
+    Other(PathBuf),
+}
+
+impl Store {
+    /// Keeps work in a folder, which is made.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn new(folder: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(folder).map_err(|error| StoreError::File { file: folder.to_owned(), error })?;
+        Ok(Self { folder: Some(folder.to_owned()) })
+    }
+
+    /// Path of a file; `None` where nothing is kept.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(name))
+    }
+
+    /// A text that was kept.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn text(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let Some(file) = self.path(name).filter(|file| file.exists()) else { return Ok(None) };
+        fs::read_to_string(&file).map(Some).map_err(|error| StoreError::File { file, error })
+    }
+
+    /// Keeps a text; an earlier one stays whole until the new one is.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep_text(&self, name: &str, text: &str) -> Result<(), StoreError> {
+        let Some(file) = self.path(name) else { return Ok(()) };
+        let new = file.with_extension("new");
+        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &file));
+        written.map_err(|error| StoreError::File { file, error })
+    }
+
+    /// A network that was kept.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn network(&self, name: &str) -> Result<Option<Graph>, StoreError> {
+        let Some(file) = self.path(name).filter(|file| file.exists()) else { return Ok(None) };
+        Ok(Some(onnx::read_file(&file)?))
+    }
+
+    /// Keeps a network; an earlier one stays whole until the new one is.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep_network(&self, name: &str, graph: &Graph) -> Result<(), StoreError> {
+        let Some(file) = self.path(name) else { return Ok(()) };
+        onnx::write_file(graph, &file)?;
+        Ok(())
+    }
+
+    /// Forgets a file.
+    pub fn forget(&self, name: &str) {
+        if let Some(file) = self.path(name) {
+            // What is left of it would only be in the way.
+            let _ = fs::remove_file(file);
+        }
+    }
+
+    /// Forgets all of it.
+    pub fn clear(&self, names: &[&str]) {
+        for name in names {
+            self.forget(name);
+        }
+        if let Some(folder) = &self.folder {
+            // What was half written when the work was cut off.
+            let stems: Vec<&str> = names.iter().filter_map(|name| name.split('.').next()).collect();
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let ours = |stem: &&str| name.to_string_lossy().trim_start_matches('.').starts_with(*stem);
+                if stems.iter().any(ours) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+            // Stays if somebody else's files are in it.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
