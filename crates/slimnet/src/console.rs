@@ -1,10 +1,11 @@
 //! Where words go: results to stdout, notes and failures to stderr.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::arguments::Global;
 use crate::failure::{Failure, Result};
@@ -14,22 +15,40 @@ use crate::report::{Report, plain_lines};
 /// Columns of a terminal that does not say how wide it is.
 const TERMINAL_WIDTH: usize = 100;
 
-/// The program's two streams and how they are written.
-#[derive(Debug, Clone, Copy)]
-pub struct Console {
-    json: bool,
-    quiet: bool,
+/// A command's result that was kept for another command's instead of being written.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    /// In a few words.
+    pub headline: String,
+    /// As text.
+    pub text: String,
+    /// As JSON.
+    pub report: Value,
 }
 
-impl Console {
+/// The program's two streams and how they are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Console<'a> {
+    json: bool,
+    quiet: bool,
+    /// Where results go instead of stdout.
+    kept: Option<&'a RefCell<Kept>>,
+}
+
+impl<'a> Console<'a> {
     /// As the command line asks for.
     pub fn new(global: &Global) -> Self {
-        Self { json: global.json, quiet: global.quiet }
+        Self { json: global.json, quiet: global.quiet, kept: None }
     }
 
     /// One that writes JSON, for when there is no command line to ask.
     pub fn json() -> Self {
-        Self { json: true, quiet: false }
+        Self { json: true, quiet: false, kept: None }
+    }
+
+    /// As this one, but the result is kept, for a command that is a part of another.
+    pub fn keeping(self, kept: &'a RefCell<Kept>) -> Self {
+        Self { kept: Some(kept), ..self }
     }
 
     /// Says something that is no result.
@@ -50,17 +69,19 @@ impl Console {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
-    /// Writes a command's result.
+    /// Writes a command's result, or keeps it.
     ///
     /// # Errors
     /// If stdout cannot be written; a reader that has gone away (`| head`) is no error.
     pub fn result<R: Report + Serialize>(self, report: &R) -> Result<()> {
         let cannot = |error: &dyn std::error::Error| Failure::new("cannot write the result to stdout", error);
-        let mut text = if self.json {
-            pretty(&serde_json::to_value(report).map_err(|error| cannot(&error))?)
-        } else {
-            plain_lines(&report.text(width()))
-        };
+        let value = || serde_json::to_value(report).map_err(|error| cannot(&error));
+        if let Some(kept) = self.kept {
+            let (headline, text) = (report.headline(), report.text(width()));
+            *kept.borrow_mut() = Kept { headline, text, report: value()? };
+            return Ok(());
+        }
+        let mut text = if self.json { pretty(&value()?) } else { plain_lines(&report.text(width())) };
         if !text.ends_with('\n') {
             text.push('\n');
         }
@@ -115,6 +136,13 @@ impl Progress {
         // Back to the first column, the line erased.
         let _ = write!(io::stderr(), "\r\x1b[2K{bar} {:3.0} % {}", 100.0 * part, plain_lines(text));
         let _ = io::stderr().flush();
+    }
+
+    /// Shows what is being done, where progress is shown.
+    pub fn begin(&mut self, text: &str) {
+        if self.terminal {
+            self.show(0.0, text);
+        }
     }
 
     /// Takes the line away.

@@ -82,6 +82,18 @@ impl Failure {
         Self { advice: Some(advice.to_owned()), ..self }
     }
 
+    /// The same, with more to do about it.
+    pub fn advise_also(self, advice: &str) -> Self {
+        let advice = self.advice.iter().map(String::as_str).chain([advice]).collect::<Vec<_>>().join("\n  ");
+        Self { advice: Some(advice), ..self }
+    }
+
+    /// The same, in a part of what was to be done.
+    pub fn within(self, part: &str) -> Self {
+        let what = if self.what.is_empty() { part.to_owned() } else { format!("{part}: {}", self.what) };
+        Self { what, ..self }
+    }
+
     /// The program's exit code for it.
     pub fn exit_code(&self) -> u8 {
         if self.kind == Kind::Usage { 2 } else { 1 }
@@ -131,5 +143,8 @@ mod tests {
         assert_eq!(failure.to_string(), "cannot read a.onnx: no such thing\n  look again");
         assert_eq!(failure.exit_code(), 1);
         assert_eq!(Failure::usage("no such option").exit_code(), 2);
+        let failure = failure.within("step 1").advise_also("and again");
+        assert_eq!(failure.to_string(), "step 1: cannot read a.onnx: no such thing\n  look again\n  and again");
+        assert_eq!(Failure::usage("no such option").within("step 1").to_string(), "step 1: no such option");
     }
 }

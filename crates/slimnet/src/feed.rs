@@ -215,6 +215,17 @@ impl Opened {
         Ok(())
     }
 
+    /// Writes down in a network how its data is prepared.
+    pub fn record(&self, network: &mut Graph) {
+        for (key, value) in self.preprocessing.to_metadata() {
+            let metadata = &mut network.model.metadata;
+            match metadata.iter_mut().find(|(found, _)| *found == key) {
+                Some((_, old)) => *old = value,
+                None => metadata.push((key, value)),
+            }
+        }
+    }
+
     /// Whether samples have classes.
     pub fn has_classes(&self) -> bool {
         matches!(self.splits.train.dataset().target(), Target::Classes { .. })

@@ -10,9 +10,15 @@ mod console;
 mod failure;
 mod feed;
 mod files;
+mod fingerprint;
+mod interrupt;
 mod lengths;
+mod measure;
 mod npy;
+mod proof;
+mod recipe;
 mod report;
+mod runtime;
 mod samples;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

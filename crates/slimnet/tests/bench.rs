@@ -191,7 +191,59 @@ fn what_cannot_be_measured_is_said() {
         ("train-fixed", "bench train fixed.onnx --batch 64 --json"),
         ("train-loss", "bench train lenet-5 --loss none"),
         ("train-output", "bench train lenet-5 --output-name y"),
+        ("runtime", "bench lenet-5 --runtime tvm"),
+        ("ort-alone", "bench lenet-5 --ort some.so"),
     ] {
         folder.snapshot(&format!("bench-{name}"), arguments);
     }
+}
+
+#[test]
+fn a_library_that_is_named_must_be_onnx_runtime() {
+    let folder = Folder::new();
+    std::fs::write(folder.path("text.so"), "no library").unwrap();
+    for name in ["text.so", "missing.so", "."] {
+        let arguments = format!("bench lenet-5 --runtime ort --ort {name}");
+        // The command line goes before the variable.
+        let by_option = folder.command(&arguments).env("ORT_DYLIB_PATH", "other.so").output().unwrap();
+        let by_variable =
+            folder.command("bench lenet-5 --runtime own,ort").env("ORT_DYLIB_PATH", name).output().unwrap();
+        for output in [by_option, by_variable] {
+            let why = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{why}");
+            assert!(why.starts_with(&format!("error: cannot use ONNX Runtime: {name} cannot be loaded")), "{why}");
+        }
+    }
+}
+
+/// Needs ONNX Runtime: `ORT_DYLIB_PATH`, or a `libonnxruntime` where the system looks for it.
+#[test]
+fn networks_run_in_onnx_runtime() {
+    let folder = Folder::new();
+    let command = "bench lenet-5 --runtime own,ort --runs 3 --batch 1,4 --threads 1 --json --quiet --operators";
+    let output = folder.run(command);
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        assert!(why.contains("its library is not found"), "{why}");
+        println!("NOT TESTED: ONNX Runtime is not found");
+        return;
+    }
+    let report = json(std::str::from_utf8(&output.stdout).unwrap());
+    assert_eq!(report["runtime"], "own,ort");
+    assert!(report["ort_version"].as_str().unwrap().starts_with("1."));
+    let runtimes: Vec<_> = report["networks"].as_array().unwrap().iter().map(|network| &network["runtime"]).collect();
+    assert_eq!(runtimes, ["own", "ort"]);
+    for measurement in report["measurements"].as_array().unwrap() {
+        let [own, ort] = measurement["networks"].as_array().unwrap().as_slice() else { panic!("two") };
+        assert_eq!((&own["macs"], &own["runs"]), (&ort["macs"], &ort["runs"]));
+        assert!(ort["milliseconds"]["median"].as_f64().unwrap() > 0.0 && ort["memory_bytes"].is_null());
+        assert!(own["operators"].is_object() && ort["operators"].is_null());
+        assert!(measurement["ratio"]["median"].as_f64().unwrap() > 0.0);
+    }
+    // Each of two networks in each runtime; inputs of integers.
+    let both = "bench lenet-5 --against lenet-300-100 --runtime ort,own --runs 1 --batch 2 --quiet";
+    let text = folder.succeed(both);
+    assert!(text.contains("lenet-5 against lenet-300-100: runs in ONNX Runtime 1."), "{text}");
+    write_network(&folder, "indices.onnx", ElementType::I64, vec![name("N"), Dim::from(3usize)]);
+    folder.succeed("bench indices.onnx --runs 1 --runtime ort --quiet");
 }

@@ -8,7 +8,7 @@ use common::Folder;
 fn help() {
     let folder = Folder::new();
     folder.snapshot("help", "--help");
-    for command in ["new", "inspect", "simplify", "diff", "train", "eval", "data", "bench"] {
+    for command in ["new", "inspect", "simplify", "compress", "diff", "train", "eval", "data", "bench"] {
         folder.snapshot(&format!("help-{command}"), &format!("{command} --help"));
     }
     folder.snapshot("help-bench-train", "bench train --help");

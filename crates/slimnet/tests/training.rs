@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -103,6 +104,59 @@ fn batch_normalization_is_put_in_and_measured_anew() {
         !output.status.success() && failure.contains("no convolution with a bias lacks normalization"),
         "{failure}"
     );
+}
+
+/// Where each weight of two axes and more is 0, by name.
+fn zeros(graph: &Graph) -> BTreeMap<String, Vec<usize>> {
+    let weights = graph.values().filter_map(|(_, value)| Some((value, value.data.as_ref()?)));
+    let weights = weights.filter(|(_, data)| data.rank() >= 2 && data.element_type() == ElementType::F32);
+    let places = |data: &Tensor| {
+        let values = data.values::<f32>().unwrap();
+        values.iter().enumerate().filter(|(_, value)| **value == 0.0).map(|(index, _)| index).collect()
+    };
+    weights.map(|(value, data)| (value.name.clone(), places(data))).collect()
+}
+
+#[test]
+fn zeros_of_sparse_weights_stay() {
+    let folder = Folder::new();
+    folder.succeed(NEW);
+    let mut graph = onnx::read_file(&folder.path("net.onnx")).unwrap();
+    let names: Vec<String> = zeros(&graph).into_keys().collect();
+    for name in &names {
+        let id = graph.find_value(name).unwrap();
+        let data = graph.value(id).data.clone().unwrap();
+        let values = data.values::<f32>().unwrap();
+        let values =
+            values.iter().enumerate().map(|(index, &value)| if index % 2 == 0 { 0.0 } else { value }).collect();
+        graph.set_data(id, Tensor::from_values(data.shape().to_vec(), values).unwrap());
+    }
+    onnx::write_file(&graph, &folder.path("sparse.onnx")).unwrap();
+    let before = zeros(&graph);
+    let train = |output: &str, options: &str| {
+        let output_ = folder.run(&format!("train sparse.onnx --data digits --epochs 4 -o {output} {options}"));
+        assert!(output_.status.success());
+        let said = String::from_utf8(output_.stderr).unwrap();
+        (onnx::read_file(&folder.path(output)).unwrap(), said.contains("kept sparse: "), said)
+    };
+    let (kept, noted, said) = train("kept.onnx", "--json");
+    assert_eq!(zeros(&kept), before);
+    let note = format!("{} weights kept sparse: 50.0 % of the elements stay 0 ({0} taken as sparse", names.len());
+    assert!(noted && said.contains(&note), "{said}");
+    // Plain ONNX, and better than before.
+    assert!(kept.nodes().all(|(_, node)| !node.op.is_own()) && kept.model.functions.is_empty());
+    let accuracy = json(&folder.succeed("eval kept.onnx --data digits --json"))["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 80.0, "{accuracy}");
+    let count = |graph: &Graph| zeros(graph).values().map(Vec::len).sum::<usize>();
+    let (moved, noted, said) = train("moved.onnx", "--keep nothing");
+    assert!(count(&moved) < count(&graph) / 10 && !noted, "{said}");
+    // The file has no record, but what was trained has.
+    let (moved, noted, said) = train("unrecorded.onnx", "--keep recorded");
+    assert!(count(&moved) < count(&graph) / 10 && !noted, "{said}");
+    fs::rename(folder.path("kept.onnx"), folder.path("sparse.onnx")).unwrap();
+    let (kept, noted, said) = train("recorded.onnx", "--keep recorded");
+    assert_eq!(zeros(&kept), before);
+    assert!(noted && !said.contains("taken as sparse"), "{said}");
 }
 
 /// Sequences of numbers of words, of a length that the network only names; one target a sample, for an output of one number.
@@ -240,6 +294,8 @@ fn what_does_not_fit_is_said_and_nothing_is_written() {
     child.kill().unwrap();
     child.wait().unwrap();
     folder.snapshot("training-other-run", "train net.onnx --data digits --epochs 400 -o out.onnx --resume");
+    let other = "train net.onnx --data digits --epochs 500 -o out.onnx --quiet --resume --keep nothing";
+    assert!(!folder.run(other).status.success(), "zeros that are kept make no difference");
 }
 
 const SMALL: &str = "new resnet8 --channels 1 --resolution 8 --width 0.25 -o net.onnx --quiet";

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::values::{at_least_one, batch, measurable_loss, name_and_length, seconds};
 use super::{LossName, OptimizerName};
 
-/// Measures runs of a network in slimnet's own engine on random inputs: after some runs to warm up, the time of each run.
+/// Measures runs of a network on random inputs: after some runs to warm up, the time of each run.
 /// `slimnet bench train` measures steps of training.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -19,10 +19,24 @@ pub struct Bench {
     pub network: Option<PathBuf>,
     #[command(flatten)]
     pub measurement: Measurement,
+    /// What runs the network: slimnet's own engine or ONNX Runtime (ort); several are measured in turns
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "own")]
+    pub runtime: Vec<RuntimeName>,
+    /// The library of ONNX Runtime [default: $ORT_DYLIB_PATH, or the libonnxruntime that the system finds]
+    #[allow(clippy::doc_markdown)] // shown as it is
+    #[arg(long, value_name = "FILE")]
+    pub ort: Option<PathBuf>,
     /// Samples computed at once; several sizes are measured one after the other [default: 1,64, or what the network is
     /// fixed to]
     #[arg(long, value_name = "COUNT", value_delimiter = ',', value_parser = batch)]
     pub batch: Vec<usize>,
+}
+
+/// What runs a network: slimnet's own engine, or ONNX Runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RuntimeName {
+    Own,
+    Ort,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,10 @@
 //! The command line.
 
 mod bench;
+mod compress;
 mod data;
+mod learning;
+mod prune;
 mod train;
 mod values;
 
@@ -11,9 +14,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use slimnet_graph::zoo::Init;
 
-pub use bench::{Bench, BenchCommand, BenchTrain, Measurement};
+pub use bench::{Bench, BenchCommand, BenchTrain, Measurement, RuntimeName};
+pub use compress::Compress;
 pub use data::{Data, DataCommand, PartName};
+pub use learning::Learning;
+pub use prune::{ControlName, Prune, RecoverName, Targets, What};
 pub use train::{Eval, LossName, OptimizerName, Train};
+pub use values::WRITTEN;
 use values::{init, name_and_file, name_and_length, range};
 
 /// Makes trained neural networks (ONNX) small and fast.
@@ -30,7 +37,7 @@ pub struct Arguments {
 }
 
 /// Options that every command takes.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Write the result, or the error, as JSON
@@ -63,10 +70,14 @@ pub enum Command {
     Inspect(Inspect),
     /// Make a network smaller without changing what it computes
     Simplify(Simplify),
+    /// Run the steps of a recipe one after the other
+    Compress(Compress),
     /// Compare two networks: how far apart their outputs are, and which layers differ
     Diff(Diff),
     /// Train a network on data, by labels or by the outputs of other networks
     Train(Train),
+    /// Remove what is unimportant: weights or whole neurons, in rounds with recovery
+    Prune(Prune),
     /// Measure how good a network is on data
     Eval(Eval),
     /// Get data sets

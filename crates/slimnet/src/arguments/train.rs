@@ -4,10 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use slimnet_engine::optimize::Schedule;
+use slimnet_compress::Keep;
 
-use super::values::seconds;
-use super::{Data, PartName};
+use super::values::{WRITTEN, keep, seconds};
+use super::{Data, Learning, PartName};
 
 #[derive(Debug, Args)]
 pub struct Eval {
@@ -41,57 +41,24 @@ pub struct Train {
     /// How often every sample is seen
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     pub epochs: u64,
-    /// Highest rate [default: 0.05 for sgd, 0.001 for adamw]
-    #[arg(long, value_name = "RATE")]
-    pub rate: Option<f32>,
-    /// How the rate changes: constant, cosine, linear, step:PARTS:FACTOR or exponential:END
-    #[arg(long, value_name = "SCHEDULE", default_value = "cosine")]
-    pub schedule: Schedule,
-    /// Epochs in which the rate rises from 0
-    #[arg(long, value_name = "EPOCHS", default_value_t = 0.0)]
-    pub warm_up: f64,
-    /// How parameters follow their gradients
-    #[arg(long, value_name = "NAME", default_value = "sgd")]
-    pub optimizer: OptimizerName,
-    /// Momentum of sgd
-    #[arg(long, value_name = "PART", default_value_t = 0.9)]
-    pub momentum: f32,
-    /// Look ahead along the momentum
-    #[arg(long)]
-    pub nesterov: bool,
-    /// Decay of weights of two axes or more
-    #[arg(long, value_name = "PART", default_value_t = 0.0)]
-    pub weight_decay: f32,
-    /// Shorten gradients that are longer than this
-    #[arg(long, value_name = "LENGTH")]
-    pub clip: Option<f32>,
-    /// Write a running mean of the parameters, of which this part stays at each step
-    #[arg(long, value_name = "PART")]
-    pub average: Option<f32>,
-    /// What is minimised [default: ce for labels, mse for other targets]
-    #[arg(long, value_name = "LOSS")]
-    pub loss: Option<LossName>,
-    /// Part of the weight of a label that all classes share
-    #[arg(long, value_name = "PART", default_value_t = 0.0)]
-    pub label_smoothing: f32,
     /// A network whose outputs are imitated; may be given several times
     #[arg(long = "teacher", value_name = "NET")]
     pub teachers: Vec<PathBuf>,
     /// How much a teacher counts beside the others, one a teacher in the same order [default: all the same]
     #[arg(long = "teacher-weight", value_name = "WEIGHT")]
     pub teacher_weights: Vec<f32>,
-    /// Temperature of imitated scores
-    #[arg(long, value_name = "T", default_value_t = 4.0)]
-    pub temperature: f32,
-    /// Weight of the imitation; labels have the rest [default: 0.9; 1 with --loss none]
-    #[arg(long, value_name = "PART")]
-    pub alpha: Option<f32>,
     /// Parameters that stay as they are: a name, or its beginning and *
     #[arg(long, value_name = "NAME")]
     pub freeze: Vec<String>,
     /// Weights that are trained though they are frozen or no parameters: a name, or its beginning and *
     #[arg(long, value_name = "NAME")]
     pub train: Vec<String>,
+    /// Begin with new random weights instead of the network's (zeros that are kept stay zeros)
+    #[arg(long)]
+    pub fresh: bool,
+    /// Which zeros of the network stay zeros: auto (recorded ones, and those of weights of which 30 % are 0), recorded or nothing
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = keep())]
+    pub keep: Keep,
     /// Put batch normalization behind convolutions that have a bias and none, so that the network computes what it did
     #[arg(long)]
     pub insert_bn: bool,
@@ -107,23 +74,11 @@ pub struct Train {
     /// Keep the running statistics of batch normalization
     #[arg(long)]
     pub freeze_batch_norm: bool,
-    /// Move training images by up to so many pixels in each direction, with a border of zeros
-    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
-    pub augment_crop: usize,
-    /// Mirror training images at random
-    #[arg(long)]
-    pub augment_flip: bool,
-    /// Move training samples along their first spatial axis by up to so many places
-    #[arg(long, value_name = "PLACES", default_value_t = 0)]
-    pub augment_shift: usize,
-    /// Blank a square of so many pixels in training images
-    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
-    pub augment_cutout: usize,
     /// Train on samples of these classes only, such as 0,1,2
     #[arg(long, value_name = "CLASSES", value_delimiter = ',')]
     pub only_classes: Vec<i64>,
     /// Where the state is saved while it trains [default: OUT.checkpoint]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = WRITTEN)]
     pub checkpoint: Option<PathBuf>,
     /// Save the state every so many seconds, besides after each epoch
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
@@ -132,8 +87,10 @@ pub struct Train {
     #[arg(long)]
     pub resume: bool,
     /// Append a line of JSON after every epoch
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = WRITTEN)]
     pub log: Option<PathBuf>,
+    #[command(flatten)]
+    pub learning: Learning,
 }
 
 /// How parameters follow their gradients.

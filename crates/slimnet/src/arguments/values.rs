@@ -2,10 +2,19 @@
 
 use std::path::PathBuf;
 
+use clap::ValueHint;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use slimnet_graph::zoo::Init;
 
 use super::LossName;
+use slimnet_compress::Keep;
+use slimnet_compress::constraint::Pattern;
+use slimnet_compress::importance::Criterion;
+use slimnet_compress::prune::{Schedule, Scope};
+
+/// Tells an option whose file or folder a command writes: shells have nothing to complete, and what is there before does not
+/// decide what a step of a recipe gives.
+pub const WRITTEN: ValueHint = ValueHint::Other;
 
 pub(super) fn init() -> impl TypedValueParser<Value = Init> {
     PossibleValuesParser::new(Init::ALL.map(Init::name))
@@ -62,6 +71,61 @@ pub(super) fn range(text: &str) -> Result<(f64, f64), String> {
     let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite()).ok_or_else(expected);
     let (low, high) = (number(low)?, number(high)?);
     if low < high { Ok((low, high)) } else { Err(expected()) }
+}
+
+pub(super) fn criterion() -> impl TypedValueParser<Value = Criterion> {
+    PossibleValuesParser::new(Criterion::ALL.map(Criterion::name)).try_map(|name| name.parse::<Criterion>())
+}
+
+pub(super) fn pace() -> impl TypedValueParser<Value = Schedule> {
+    PossibleValuesParser::new(["one-shot", "geometric", "cubic"]).try_map(|name| name.parse::<Schedule>())
+}
+
+pub(super) fn scope() -> impl TypedValueParser<Value = Scope> {
+    PossibleValuesParser::new(["global", "layer"])
+        .map(|name| if name == "layer" { Scope::Layer } else { Scope::Global })
+}
+
+pub(super) fn keep() -> impl TypedValueParser<Value = Keep> {
+    PossibleValuesParser::new(["auto", "recorded", "nothing"]).map(|name| match name.as_str() {
+        "recorded" => Keep::Recorded,
+        "nothing" => Keep::Nothing,
+        _ => Keep::Auto,
+    })
+}
+
+/// A pattern with this separator.
+pub(super) fn pattern(separator: char) -> impl Fn(&str) -> Result<Pattern, String> + Clone {
+    move |text| {
+        let wrong = || format!("expected two numbers with {separator:?} between them, found {text:?}");
+        if text.contains(separator) { text.parse() } else { Err(wrong()) }
+    }
+}
+
+/// A part of a whole, less than all of it.
+pub(super) fn part(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse::<f64>().ok().filter(|number| (0.0..1.0).contains(number));
+    number.ok_or_else(|| format!("expected a number from 0 to below 1, found {text:?}"))
+}
+
+/// A number above 0, such as 0.5, 120000, 100kB or 1.5M.
+pub(super) fn number(text: &str) -> Result<f64, String> {
+    let plain = text.trim().trim_end_matches(['B', 'b']);
+    let (digits, factor) = match plain.chars().last() {
+        Some('k' | 'K') => (&plain[..plain.len() - 1], 1e3),
+        Some('M') => (&plain[..plain.len() - 1], 1e6),
+        Some('G') => (&plain[..plain.len() - 1], 1e9),
+        _ => (plain, 1.0),
+    };
+    let number = digits.trim().parse::<f64>().ok().map(|number| number * factor);
+    let number = number.filter(|number| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| format!("expected a number above 0, found {text:?}"))
+}
+
+/// What may be lost: 0 or more.
+pub(super) fn drop(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| format!("expected a number of 0 or more, found {text:?}"))
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! One module per command.
 
-mod bench;
+pub mod bench;
+mod compress;
 mod data;
 mod diff;
 mod eval;
 mod inspect;
+mod learning;
 mod new;
+mod prune;
 mod simplify;
 mod train;
 
@@ -20,6 +23,8 @@ pub fn run(arguments: &Arguments, console: Console) -> Result<Outcome> {
         Command::New(options) => new::run(options, global, console),
         Command::Inspect(options) => inspect::run(options, console),
         Command::Simplify(options) => simplify::run(options, global, console),
+        Command::Prune(options) => prune::run(options, global, console),
+        Command::Compress(options) => compress::run(options, global, console),
         Command::Train(options) => train::run(options, global, console),
         Command::Eval(options) => eval::run(options, global, console),
         Command::Data(command) => data::run(command, console),

@@ -19,15 +19,18 @@ pub struct BenchReport {
     pub command: &'static str,
     /// What was measured: `run` or `train`.
     pub what: &'static str,
-    /// What ran the networks: `own`, slimnet's engine.
-    pub runtime: &'static str,
-    /// Instruction set that it ran in.
+    /// What ran the networks: `own` (slimnet's engine), `ort` (ONNX Runtime), or several with commas between them.
+    pub runtime: String,
+    /// Version of ONNX Runtime, if it was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ort_version: Option<String>,
+    /// Instruction set that the own engine runs in.
     pub instruction_set: &'static str,
-    /// Threads that it ran on.
+    /// Threads that they ran on.
     pub threads: usize,
     /// Seed of the inputs, and of the weights of new networks.
     pub seed: u64,
-    /// The networks: one, or the one that was asked for and the one that it is measured against.
+    /// The networks, each in each runtime: that which was asked for, then that which it is measured against.
     pub networks: Vec<BenchedNetwork>,
     /// One for each batch.
     pub measurements: Vec<MeasurementReport>,
@@ -38,6 +41,8 @@ pub struct BenchReport {
 pub struct BenchedNetwork {
     /// Its file, or the name of its architecture.
     pub network: String,
+    /// What ran it: `own` or `ort`.
+    pub runtime: &'static str,
     /// Lengths taken for dimensions that it only names, other than the batch.
     pub dims: BTreeMap<String, usize>,
 }
@@ -49,7 +54,7 @@ pub struct MeasurementReport {
     pub batch: usize,
     /// Of each network.
     pub networks: Vec<Figures>,
-    /// Time of the first network as a part of the second's, over pairs of runs one after the other.
+    /// If there are two, time of the first as a part of the second's, over pairs of runs one after the other.
     pub ratio: Option<Spread>,
 }
 
@@ -96,10 +101,12 @@ pub struct Figures {
     /// MACs a second, at the median time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub macs_per_second: Option<f64>,
-    /// Memory of the plan: weights, inputs, outputs, what lies between them.
-    pub memory_bytes: usize,
+    /// Memory of the plan: weights, inputs, outputs, what lies between them; only of the own engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<usize>,
     /// The least that any placement could take.
-    pub memory_lower_bound_bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_lower_bound_bytes: Option<usize>,
     /// Memory of the optimiser, besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optimizer_bytes: Option<usize>,
@@ -153,22 +160,32 @@ pub struct NodeTime {
 
 impl Report for BenchReport {
     fn text(&self, width: Option<usize>) -> String {
-        let names: Vec<_> = self.networks.iter().map(|network| network.network.as_str()).collect();
+        let several = self.runtime.contains(',');
+        let label =
+            |BenchedNetwork { network, runtime, .. }: &BenchedNetwork| match (several, self.has_several_networks()) {
+                (false, _) => network.clone(),
+                (true, false) => (*runtime).to_owned(),
+                (true, true) => format!("{network} in {runtime}"),
+            };
+        let labels: Vec<String> = self.networks.iter().map(label).collect();
+        let networks = || self.networks.iter().step_by(self.runtime.split(',').count());
+        let names: Vec<_> = networks().map(|network| network.network.as_str()).collect();
         let what = if self.what == "train" { "steps of training" } else { "runs" };
-        let mut text = format!(
-            "{}: {what} in slimnet's own engine, {}, {}\n",
-            names.join(" against "),
-            self.instruction_set,
-            counted(self.threads, "thread")
-        );
-        for network in self.networks.iter().filter(|network| !network.dims.is_empty()) {
+        let engine = |runtime| match &self.ort_version {
+            Some(version) if runtime == "ort" => format!("ONNX Runtime {version}"),
+            _ => format!("slimnet's own engine, {}", self.instruction_set),
+        };
+        let engines: Vec<_> = self.runtime.split(',').map(engine).collect();
+        let (names, engines) = (names.join(" against "), engines.join(", and "));
+        let mut text = format!("{names}: {what} in {engines}, {}\n", counted(self.threads, "thread"));
+        for network in networks().filter(|network| !network.dims.is_empty()) {
             let dims = network.dims.iter().map(|(name, length)| format!("{name} = {length}")).collect::<Vec<_>>();
             let _ = writeln!(text, "  {} with {}", network.network, dims.join(", "));
         }
         text.push('\n');
         text += &self.times(width);
         for measurement in &self.measurements {
-            if let (Some(ratio), [first, second]) = (&measurement.ratio, names.as_slice()) {
+            if let (Some(ratio), [first, second]) = (&measurement.ratio, labels.as_slice()) {
                 let _ = writeln!(
                     text,
                     "  At batch {}, {first} takes {:.3} of the time of {second} (80 % of pairs of runs: {:.3} to {:.3}).",
@@ -181,7 +198,7 @@ impl Report for BenchReport {
             text += "  MACs of some nodes are not known and left out.\n";
         }
         for measurement in &self.measurements {
-            for (name, figures) in names.iter().zip(&measurement.networks) {
+            for (name, figures) in labels.iter().zip(&measurement.networks) {
                 if let Some(operators) = &figures.operators {
                     operators.text(&mut text, &format!("{name} at batch {}", measurement.batch), width);
                 }
@@ -189,14 +206,27 @@ impl Report for BenchReport {
         }
         text
     }
+
+    fn headline(&self) -> String {
+        let time = |measurement: &MeasurementReport| {
+            let first = measurement.networks.first()?;
+            Some(format!("{} at batch {}", milliseconds(first.milliseconds.median), measurement.batch))
+        };
+        self.measurements.iter().filter_map(time).collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl BenchReport {
+    fn has_several_networks(&self) -> bool {
+        self.networks.iter().any(|network| network.network != self.networks[0].network)
+    }
+
     /// The table of times.
     fn times(&self, width: Option<usize>) -> String {
         let mut table = Table::new([
             ("batch", Align::Right),
             ("network", Align::Left),
+            ("runtime", Align::Left),
             ("median", Align::Right),
             ("10 %", Align::Right),
             ("90 %", Align::Right),
@@ -214,7 +244,8 @@ impl BenchReport {
                 let size = |size: usize| bytes(size as u64);
                 table.row([
                     count(measurement.batch as u64),
-                    if self.networks.len() > 1 { network.network.clone() } else { String::new() },
+                    if self.has_several_networks() { network.network.clone() } else { String::new() },
+                    if self.runtime.contains(',') { network.runtime.to_owned() } else { String::new() },
                     milliseconds(time.median),
                     milliseconds(time.percentile_10),
                     milliseconds(time.percentile_90),
@@ -222,8 +253,8 @@ impl BenchReport {
                     count(figures.samples_per_second.round() as u64),
                     figures.macs.map_or_else(String::new, short),
                     figures.macs_per_second.map_or_else(String::new, |rate| count((rate / 1e6).round() as u64)),
-                    size(figures.memory_bytes),
-                    size(figures.memory_lower_bound_bytes),
+                    figures.memory_bytes.map_or_else(String::new, size),
+                    figures.memory_lower_bound_bytes.map_or_else(String::new, size),
                     figures.optimizer_bytes.map_or_else(String::new, size),
                 ]);
             }

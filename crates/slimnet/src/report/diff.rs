@@ -207,7 +207,7 @@ impl SamplesReport {
 }
 
 /// The table of differences of outputs.
-pub fn outputs_table(outputs: &[OutputDifference]) -> Table<5> {
+pub fn outputs_table(outputs: &[OutputDifference]) -> Table {
     let mut table = Table::new([
         ("output", Align::Left),
         ("largest difference", Align::Right),

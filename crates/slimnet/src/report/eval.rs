@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::Report;
 use super::number::{bytes, count, milliseconds, short};
 use super::summary::Summary;
+use super::train::ScoreReport;
 
 /// How good a network is, and what it costs.
 #[derive(Debug, Serialize)]
@@ -94,5 +95,10 @@ impl Report for EvalReport {
             let _ = writeln!(text, "  memory    {} for a batch", bytes(memory as u64));
         }
         text
+    }
+
+    fn headline(&self) -> String {
+        let Self { part, samples, errors, accuracy, loss, .. } = *self;
+        ScoreReport { part, samples, errors, accuracy, loss }.text()
     }
 }

@@ -51,8 +51,22 @@ pub fn change(before: u64, after: u64) -> String {
     if before == 0 {
         return "new".to_owned();
     }
-    let percent = 100.0 * (after as f64 - before as f64) / before as f64;
-    format!("{}{:.1} %", if percent < 0.0 { '−' } else { '+' }, percent.abs())
+    change_to(after as f64 / before as f64)
+}
+
+/// How a number changed that is this part of what it was: `−32.5 %`, or `=` where it did not.
+pub fn change_to(part: f64) -> String {
+    let percent = 100.0 * (part - 1.0);
+    if percent == 0.0 { "=".to_owned() } else { format!("{}{:.1} %", sign(percent), percent.abs()) }
+}
+
+/// A difference of percentages in percentage points: `−0.11 pp`.
+pub fn points(difference: f64) -> String {
+    format!("{}{:.2} pp", sign(difference), difference.abs())
+}
+
+fn sign(number: f64) -> char {
+    if number < 0.0 { '−' } else { '+' }
 }
 
 /// A difference of values with two or three digits: `2.4e-7`, `0.302`, `12.5`, or `0`.
@@ -103,6 +117,8 @@ mod tests {
         assert_eq!(change(1, 1), "=");
         assert_eq!(change(0, 3), "new");
         assert_eq!(percent(0, 0), "–");
+        assert_eq!([0.675, 1.0, 1.25].map(change_to), ["−32.5 %", "=", "+25.0 %"]);
+        assert_eq!([-0.112, 0.0].map(points), ["−0.11 pp", "+0.00 pp"]);
         assert_eq!(
             [0.041_23, 1.5, 12.512, 1234.56].map(milliseconds),
             ["0.0412 ms", "1.500 ms", "12.51 ms", "1234.6 ms"]

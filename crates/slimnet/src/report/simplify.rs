@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::Report;
 use super::diff::outputs_table;
-use super::number::{bytes, change, count, short};
-use super::summary::Summary;
+use super::number::count;
+use super::summary::{Summary, changes, not_paid};
 use super::table::{Align, Table};
 use crate::samples::{OutputDifference, SamplesReport};
 
@@ -99,6 +99,12 @@ impl Report for SimplifyReport {
         }
         text
     }
+
+    fn headline(&self) -> String {
+        let pass = |pass: &PassReport| format!("{} {}", count(pass.count as u64), pass.what);
+        let passes: Vec<_> = self.passes.iter().map(pass).collect();
+        if passes.is_empty() { "nothing to simplify".to_owned() } else { passes.join(", ") }
+    }
 }
 
 impl SimplifyReport {
@@ -143,44 +149,15 @@ impl SimplifyReport {
     }
 
     fn table_text(&self, width: Option<usize>) -> String {
-        let mut table = Table::new([
-            ("", Align::Left),
-            ("before", Align::Right),
-            ("after", Align::Right),
-            ("change", Align::Right),
-        ]);
         let (before, after) = (&self.before, &self.after);
-        let mut row = |what: &str, show: fn(u64) -> String, before: u64, after: u64| {
-            table.row([what.to_owned(), show(before), show(after), change(before, after)]);
-        };
-        if let (Some(before), Some(after)) = (before.file_bytes, after.file_bytes) {
-            row("file", bytes, before, after);
+        let text = changes(before, after, width);
+        match not_paid(before, after) {
+            Some(not_paid) => text + &not_paid,
+            None if !self.passes.is_empty() && before.parameters == after.parameters && before.macs == after.macs => {
+                text + "  Only the graph became simpler: parameters and MACs are as before.\n"
+            }
+            None => text,
         }
-        row("nodes", count, before.nodes, after.nodes);
-        row("parameters", count, before.parameters, after.parameters);
-        row("parameters that are not 0", count, before.nonzero_parameters, after.nonzero_parameters);
-        let macs = if before.nodes_of_unknown_macs == 0 { "MACs" } else { "MACs, where they are known" };
-        row(macs, short, before.macs, after.macs);
-        let peaks = before.peak_activation_bytes.zip(after.peak_activation_bytes);
-        if let Some((before, after)) = peaks {
-            row("peak of live activations", bytes, before, after);
-        }
-        let mut text = format!("\n{}", table.lines(width));
-        let paid_not: Vec<&str> = [
-            ("file", before.file_bytes.zip(after.file_bytes)),
-            ("number of parameters", Some((before.parameters, after.parameters))),
-            ("number of MACs", Some((before.macs, after.macs))),
-            ("peak of live activations", peaks),
-        ]
-        .into_iter()
-        .filter_map(|(what, figures)| figures.is_some_and(|(before, after)| after > before).then_some(what))
-        .collect();
-        if !paid_not.is_empty() {
-            let _ = writeln!(text, "  It did not pay for the {}: larger than before.", paid_not.join(" and the "));
-        } else if !self.passes.is_empty() && before.parameters == after.parameters && before.macs == after.macs {
-            text += "  Only the graph became simpler: parameters and MACs are as before.\n";
-        }
-        text
     }
 }
 

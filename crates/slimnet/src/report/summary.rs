@@ -8,6 +8,8 @@ use slimnet_graph::graph::Dim;
 use slimnet_graph::{Graph, ValueId};
 
 use super::layer;
+use super::number::{bytes, change, count, short};
+use super::table::{Align, Table};
 use crate::failure::{Failure, Result};
 
 /// What a network has and costs; dimensions that are only named count as 1.
@@ -112,6 +114,42 @@ impl Summary {
             peak_activation_bytes: cost.peak_activation_bytes,
         }
     }
+}
+
+/// A table of what a network has and costs before and after a change.
+pub fn changes(before: &Summary, after: &Summary, width: Option<usize>) -> String {
+    let mut table =
+        Table::new([("", Align::Left), ("before", Align::Right), ("after", Align::Right), ("change", Align::Right)]);
+    let mut row = |what: &str, show: fn(u64) -> String, before: u64, after: u64| {
+        table.row([what.to_owned(), show(before), show(after), change(before, after)]);
+    };
+    if let (Some(before), Some(after)) = (before.file_bytes, after.file_bytes) {
+        row("file", bytes, before, after);
+    }
+    row("nodes", count, before.nodes, after.nodes);
+    row("parameters", count, before.parameters, after.parameters);
+    row("parameters that are not 0", count, before.nonzero_parameters, after.nonzero_parameters);
+    let macs = if before.nodes_of_unknown_macs == 0 { "MACs" } else { "MACs, where they are known" };
+    row(macs, short, before.macs, after.macs);
+    if let (Some(before), Some(after)) = (before.peak_activation_bytes, after.peak_activation_bytes) {
+        row("peak of live activations", bytes, before, after);
+    }
+    format!("\n{}", table.lines(width))
+}
+
+/// A line that says for what a change did not pay, if there is something.
+pub fn not_paid(before: &Summary, after: &Summary) -> Option<String> {
+    let larger: Vec<&str> = [
+        ("file", before.file_bytes.zip(after.file_bytes)),
+        ("number of parameters", Some((before.parameters, after.parameters))),
+        ("number of MACs", Some((before.macs, after.macs))),
+        ("peak of live activations", before.peak_activation_bytes.zip(after.peak_activation_bytes)),
+    ]
+    .into_iter()
+    .filter_map(|(what, figures)| figures.is_some_and(|(before, after)| after > before).then_some(what))
+    .collect();
+    let line = format!("  It did not pay for the {}: larger than before.\n", larger.join(" and the "));
+    (!larger.is_empty()).then_some(line)
 }
 
 /// What a network whose shapes are known costs.

@@ -18,21 +18,28 @@ const SHORTEST: usize = 12;
 
 /// A table with a line of headings.
 #[derive(Debug, Clone)]
-pub struct Table<const N: usize> {
-    headings: [(&'static str, Align); N],
-    rows: Vec<[String; N]>,
+pub struct Table {
+    headings: Vec<(String, Align)>,
+    rows: Vec<Vec<String>>,
 }
 
-impl<const N: usize> Table<N> {
+/// A line break in a name would break the table.
+fn on_one_line(cell: &str) -> String {
+    cell.replace(['\n', '\t'], "\u{fffd}")
+}
+
+impl Table {
     /// A table without rows.
-    pub fn new(headings: [(&'static str, Align); N]) -> Self {
-        Self { headings, rows: Vec::new() }
+    pub fn new<H: AsRef<str>>(headings: impl IntoIterator<Item = (H, Align)>) -> Self {
+        let headings = headings.into_iter().map(|(heading, align)| (on_one_line(heading.as_ref()), align));
+        Self { headings: headings.collect(), rows: Vec::new() }
     }
 
-    /// Adds a row.
-    pub fn row(&mut self, cells: [String; N]) {
-        // A line break in a name would break the table.
-        self.rows.push(cells.map(|cell| cell.replace(['\n', '\t'], "\u{fffd}")));
+    /// Adds a row, whose cells are as many as there are headings; missing ones are empty.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let mut cells: Vec<_> = cells.into_iter().map(|cell| on_one_line(&cell)).collect();
+        cells.resize(self.headings.len(), String::new());
+        self.rows.push(cells);
     }
 
     /// Whether there are no rows.
@@ -44,17 +51,17 @@ impl<const N: usize> Table<N> {
     /// are left out.
     pub fn lines(&self, width: Option<usize>) -> String {
         let shown = |column: usize| self.rows.iter().any(|row| !row[column].is_empty());
-        let columns: Vec<usize> = (0..N).filter(|&column| shown(column)).collect();
+        let columns: Vec<usize> = (0..self.headings.len()).filter(|&column| shown(column)).collect();
         let longest = |&column: &usize| {
             let cells = self.rows.iter().map(|row| length(&row[column]));
-            cells.max().unwrap_or(0).max(length(self.headings[column].0))
+            cells.max().unwrap_or(0).max(length(&self.headings[column].0))
         };
         let mut widths: Vec<usize> = columns.iter().map(longest).collect();
         if let Some(limit) = width {
             self.shrink(&columns, &mut widths, limit);
         }
         let mut text = String::new();
-        let headings = self.headings.map(|(heading, _)| heading.to_owned());
+        let headings: Vec<_> = self.headings.iter().map(|(heading, _)| heading.clone()).collect();
         for row in std::iter::once(&headings).chain(&self.rows) {
             let mut line = String::new();
             for (&column, &width) in columns.iter().zip(&widths) {

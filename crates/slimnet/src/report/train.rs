@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use slimnet_engine::train::Score;
 
 use super::Report;
 use super::number::{bytes, count};
@@ -24,6 +25,12 @@ pub struct ScoreReport {
 }
 
 impl ScoreReport {
+    /// What was measured on samples that have a name such as `validation`.
+    pub fn of(part: &'static str, score: Score) -> Self {
+        let (accuracy, errors) = (score.accuracy(), score.errors());
+        Self { part, samples: score.samples, errors, accuracy, loss: score.loss }
+    }
+
     /// In a few words.
     pub fn text(&self) -> String {
         match (self.accuracy, self.errors) {
@@ -109,5 +116,13 @@ impl Report for TrainReport {
         let _ = writeln!(text, "  memory  {} a step", bytes(self.memory_bytes as u64));
         let _ = writeln!(text, "  file    {}", bytes(self.file_bytes));
         text
+    }
+
+    fn headline(&self) -> String {
+        match (self.after.as_ref().or(self.validation.as_ref()), self.loss) {
+            (Some(score), _) => score.text(),
+            (None, Some(loss)) => format!("training loss {loss:.4}"),
+            (None, None) => String::new(),
+        }
     }
 }

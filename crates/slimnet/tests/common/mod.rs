@@ -85,7 +85,7 @@ impl Folder {
 }
 
 /// Rounding errors depend on the mathematical library of the machine: numbers in scientific notation lose their digits.
-fn round_differences(text: &str) -> String {
+pub fn round_differences(text: &str) -> String {
     let mut rounded = String::with_capacity(text.len());
     for word in text.split_inclusive([' ', '\n', ',']) {
         let number = word.trim_end_matches([' ', '\n', ',']);

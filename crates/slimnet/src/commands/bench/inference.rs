@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
 
-use slimnet_engine::kernels::Context;
-use slimnet_engine::plan::RunError;
-use slimnet_engine::{Plan, PlanOptions, inference_form};
+use slimnet_engine::Threads;
+use slimnet_engine::kernels::Zeros;
 
-use super::measure::{Observe, Workload};
 use super::operators::Labels;
-use super::{Ready, Subject, bench, random_input};
-use crate::arguments::{Bench, Global};
+use super::{Ready, Runtime, Subject, bench};
+use crate::arguments::{Bench, Global, RuntimeName};
 use crate::console::Console;
 use crate::failure::{Failure, Outcome, Result};
 use crate::lengths;
+use crate::measure::Workload;
 use crate::report::summary::count_cost;
+use crate::runtime::{self, Ort, Own, random_inputs};
 
 /// Batches that are measured where none is told.
 const USUAL: [usize; 2] = [1, 64];
@@ -23,55 +23,56 @@ const USUAL: [usize; 2] = [1, 64];
 /// Measures runs.
 pub fn run(network: &Path, options: &Bench, global: &Global, console: Console) -> Result<Outcome> {
     let dims = options.measurement.dims.iter().cloned().collect();
-    let prepare = |subject: &Subject, batch, _: &_| prepare(subject, batch, &dims, global.seed);
-    bench("run", network, (&options.batch, &USUAL), &options.measurement, (global, console), &prepare)
+    let prepare = |subject: &Subject, runtime: &Runtime, batch, threads: &Arc<Threads>| {
+        prepare((subject, runtime), batch, &dims, (global.seed, threads))
+    };
+    let (batches, runtimes) = ((options.batch.as_slice(), USUAL.as_slice()), runtimes(options)?);
+    bench("run", (network, &runtimes), batches, &options.measurement, (global, console), &prepare)
 }
 
-fn prepare(subject: &Subject, batch: usize, dims: &BTreeMap<String, usize>, seed: u64) -> Result<Ready> {
+/// What the command line asks to run the network in.
+fn runtimes(options: &Bench) -> Result<Vec<Runtime>> {
+    if options.ort.is_some() && !options.runtime.contains(&RuntimeName::Ort) {
+        return Err(Failure::usage("--ort names the library for --runtime ort, which is not asked for"));
+    }
+    let runtime = |name: &RuntimeName| match name {
+        RuntimeName::Own => Ok(Runtime::Own),
+        RuntimeName::Ort => runtime::find(options.ort.as_deref())?.map(Runtime::Ort).ok_or_else(|| {
+            let advice = format!("install ONNX Runtime, or name its libonnxruntime by --ort or {}", runtime::VARIABLE);
+            Failure::because("cannot run in ONNX Runtime", "its library is not found").advise(&advice)
+        }),
+    };
+    options.runtime.iter().map(runtime).collect()
+}
+
+fn prepare(
+    (subject, runtime): (&Subject, &Runtime),
+    batch: usize,
+    dims: &BTreeMap<String, usize>,
+    (seed, threads): (u64, &Threads),
+) -> Result<Ready> {
     let what = format!("cannot run {} at batch {batch}", subject.name);
     let lengths = subject.lengths(batch, dims);
     let fixed = lengths::fix(&subject.graph, &lengths)?;
     let cost = count_cost(&fixed)?;
-    let graph = inference_form(&subject.graph).map_err(|error| Failure::new(&what, &error))?;
-    let mut plan = Plan::new(&graph, &PlanOptions { lengths, ..PlanOptions::default() })
-        .map_err(|error| Failure::new(&what, &error))?;
-    for input in graph.free_inputs() {
-        let (element_type, shape) = plan.value_type(input);
-        let name = &graph.value(input).name;
-        if let Some(data) = random_input(name, element_type, shape, seed)? {
-            plan.set(input, &data).map_err(|error| Failure::new(&what, &error))?;
+    let (workload, memory, labels): (Box<dyn Workload>, _, _) = match runtime {
+        Runtime::Own => {
+            let mut own = Own::new(&subject.graph, &lengths, Zeros::Skipped, &what)?;
+            own.set(&random_inputs(&fixed, seed)?)?;
+            let memory = own.memory();
+            (Box::new(own), Some(memory), Some(Labels::new(&fixed, &cost)))
         }
-    }
+        Runtime::Ort(library) => {
+            let inputs = random_inputs(&fixed, seed)?;
+            (Box::new(Ort::new(library, &subject.graph, threads.count(), &inputs, &what)?), None, None)
+        }
+    };
     Ok(Ready {
-        memory: plan.memory(),
+        workload,
         macs: Some(cost.macs),
         nodes_of_unknown_macs: Some(cost.unknown_macs.len() as u64),
+        memory,
         optimizer_bytes: None,
-        labels: Labels::new(&fixed, &cost),
-        workload: Box::new(Run { plan, what }),
+        labels,
     })
-}
-
-/// Runs of a plan.
-struct Run {
-    plan: Plan,
-    /// What cannot be done when a run fails.
-    what: String,
-}
-
-impl Run {
-    fn failure(&self, error: &RunError) -> Failure {
-        Failure::new(&self.what, error)
-    }
-}
-
-impl Workload for Run {
-    fn run(&mut self) -> Result<()> {
-        self.plan.run(Context::default()).map_err(|error| self.failure(&error))
-    }
-
-    fn run_observed(&mut self, observe: Observe<'_>) -> Result<Option<Duration>> {
-        self.plan.compute_observed(Context::default(), observe).map_err(|error| self.failure(&error))?;
-        Ok(None)
-    }
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use slimnet_graph::cost::Cost;
 use slimnet_graph::{Graph, NodeId, Op};
 
-use super::measure::{Budget, Workload, milliseconds};
 use crate::failure::Result;
+use crate::measure::{Budget, Workload, milliseconds};
 use crate::report::bench::{NodeTime, OperatorTime, OperatorsReport, Spread};
 use crate::report::layer;
 

@@ -101,14 +101,17 @@ pub fn batches(subjects: &[Subject], given: &[usize], usual: &[usize]) -> Result
     }
     match fixed.as_slice() {
         [] if given.is_empty() => Ok(usual.to_vec()),
-        [(first, a), (second, b)] if a != b => {
-            let why = format!(
-                "the inputs of {} are fixed to a batch of {a}, those of {} to {b}: nothing to compare",
-                first.name, second.name
-            );
-            Err(Failure::because("cannot measure both networks", &why))
-        }
-        [(_, fixed), ..] if given.is_empty() => Ok(vec![*fixed]),
-        _ => Ok(given.to_vec()),
+        [(first, a), others @ ..] => match others.iter().find(|(_, b)| a != b) {
+            Some((second, b)) => {
+                let why = format!(
+                    "the inputs of {} are fixed to a batch of {a}, those of {} to {b}: nothing to compare",
+                    first.name, second.name
+                );
+                Err(Failure::because("cannot measure both networks", &why))
+            }
+            None if given.is_empty() => Ok(vec![*a]),
+            None => Ok(given.to_vec()),
+        },
+        [] => Ok(given.to_vec()),
     }
 }

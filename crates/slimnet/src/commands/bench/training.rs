@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use slimnet_compress::{Keep, lift};
 use slimnet_engine::Threads;
 use slimnet_engine::job::{Job, JobOptions, Loss};
 use slimnet_engine::optimize::{Rule, Schedule};
 use slimnet_engine::train::{Batch, TrainError, TrainOptions, Trainer};
-use slimnet_graph::tensor::Tensor;
 
-use super::measure::{Observe, Workload};
 use super::operators::Labels;
-use super::{Ready, Subject, bench, random_input};
+use super::{Ready, Runtime, Subject, bench};
 use crate::arguments::{BenchTrain, Global, LossName, OptimizerName};
 use crate::console::Console;
 use crate::failure::{Failure, Outcome, Result};
 use crate::lengths;
+use crate::measure::{Observe, Workload};
 use crate::report::summary::count_cost;
+use crate::runtime::random_input;
 
 /// Batches that are measured where none is told.
 const USUAL: [usize; 1] = [64];
@@ -28,10 +29,11 @@ const RATE: f32 = 1e-9;
 /// Measures steps.
 pub fn run(options: &BenchTrain, global: &Global, console: Console) -> Result<Outcome> {
     let dims = options.measurement.dims.iter().cloned().collect();
-    let prepare = |subject: &Subject, batch, threads: &Arc<Threads>| {
+    let prepare = |subject: &Subject, _: &Runtime, batch, threads: &Arc<Threads>| {
         prepare(subject, batch, &dims, options, (global.seed, threads))
     };
-    bench("train", &options.network, (&options.batch, &USUAL), &options.measurement, (global, console), &prepare)
+    let (batches, runtimes) = ((options.batch.as_slice(), USUAL.as_slice()), [Runtime::Own]);
+    bench("train", (&options.network, &runtimes), batches, &options.measurement, (global, console), &prepare)
 }
 
 fn prepare(
@@ -54,7 +56,9 @@ fn prepare(
     };
     let job_options =
         JobOptions { loss, outputs: options.output_name.iter().cloned().collect(), ..JobOptions::default() };
-    let job = Job::build(&subject.graph, &job_options).map_err(|error| Failure::new(&what, &error))?;
+    // What is measured is a step as `train` makes it, with masks on sparse weights.
+    let lifted = lift(&subject.graph, Keep::Auto).map_err(|error| Failure::new(&what, &error))?;
+    let job = Job::build(&lifted.graph, &job_options).map_err(|error| Failure::new(&what, &error))?;
     let train_options = TrainOptions {
         epochs: u64::from(u32::MAX),
         batch,
@@ -71,18 +75,14 @@ fn prepare(
     let trainer = Trainer::new(&job, 1, train_options).map_err(|error| Failure::new(&what, &error))?;
     let mut values = Vec::new();
     for (name, element_type, shape) in trainer.inputs() {
-        let data = match random_input(name, element_type, shape, seed)? {
-            Some(data) => data,
-            None => zeros(element_type, shape)?,
-        };
-        values.push((name.to_owned(), data));
+        values.push((name.to_owned(), random_input(name, element_type, shape, seed)?));
     }
     Ok(Ready {
-        memory: trainer.memory(),
+        memory: Some(trainer.memory()),
         macs: None,
         nodes_of_unknown_macs: None,
         optimizer_bytes: Some(trainer.optimizer_bytes()),
-        labels: Labels::new(trainer.graph(), &cost),
+        labels: Some(Labels::new(trainer.graph(), &cost)),
         workload: Box::new(Steps {
             batch: Batch { values, samples: batch },
             threads: Arc::clone(threads),
@@ -90,12 +90,6 @@ fn prepare(
             what,
         }),
     })
-}
-
-fn zeros(element_type: slimnet_graph::ElementType, shape: &[usize]) -> Result<Tensor> {
-    let count = shape.iter().product();
-    Tensor::from_f64s(element_type, shape.to_vec(), vec![0.0; count])
-        .map_err(|error| Failure::new("cannot make an input", &error))
 }
 
 /// Steps of a trainer on one batch.

@@ -4,9 +4,11 @@ mod options;
 mod watch;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use slimnet_compress::constraint::settle;
+use slimnet_compress::control::reinitialise;
+use slimnet_compress::{Sparse, lift, lower};
 use slimnet_engine::job::{Job, separate_statistics};
 use slimnet_engine::train::checkpoint::{self, CheckpointError};
 use slimnet_engine::train::statistics::{insert_batch_norm, reestimate_batch_norm};
@@ -14,14 +16,16 @@ use slimnet_engine::train::{Best, Evaluator, Metric, Source, Trainer};
 use slimnet_graph::graph::{Graph, ValueId};
 
 use super::eval;
+use super::learning::{augmentation, looks_folded};
 use crate::arguments::{Global, LossName, Train};
 use crate::console::{Console, Progress};
 use crate::failure::{Failure, Outcome, Result};
 use crate::feed::{self, Feed, Opened};
-use crate::files;
+use crate::report::number::{counted, percent};
 use crate::report::train::{ScoreReport, TrainReport};
-use options::{augmentation, identity, job_options, looks_folded, measurement, teachers, train_options};
-use watch::{INTERRUPTED, Watcher, score};
+use crate::{files, interrupt};
+use options::{identity, job_options, measurement, teachers, train_options};
+use watch::{Watcher, score};
 
 /// Trains and reports.
 pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome> {
@@ -43,7 +47,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
     opened.add_lengths(&network, &mut options.data.dims);
     let options = &options;
     let output = eval::output(&options.data, &network)?;
-    let metric = match options.loss {
+    let metric = match options.learning.loss {
         Some(LossName::None) if opened.has_classes() => Some(Metric::Classes),
         Some(LossName::None) => None,
         loss => Some(eval::metric(loss, &mut opened, &network, output)?),
@@ -51,11 +55,20 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
     check_classes(&network, output, metric, &opened)?;
     let teachers = teachers(options)?;
     let threads = eval::threads(global)?;
-    let source = opened.training(options.data.batch, global.seed, augmentation(options))?;
+    let source = opened.training(options.data.batch, global.seed, augmentation(&options.learning))?;
     separate_statistics(&mut network);
+    if options.fresh {
+        settle(&mut network, options.keep);
+        reinitialise(&mut network, None, global.seed).map_err(|error| cannot(&error))?;
+    }
+    let lifted = lift(&network, options.keep).map_err(|error| cannot(&error))?;
+    if let Some(note) = sparse_note(&lifted.sparse) {
+        console.note(&note);
+    }
+    network = lifted.graph;
     let run = identity(options, global, &network, &opened)?;
     let folded = looks_folded(&network) && !options.insert_bn;
-    if folded && options.rate.is_none() {
+    if folded && options.learning.rate.is_none() {
         console.note(
             "the network has no normalization (perhaps it was folded away): a tenth of the usual rate is used; --rate \
              sets another, --insert-bn puts batch normalization back",
@@ -117,8 +130,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
         last: None,
     };
     resume(options, &mut watcher, &mut trainer)?;
-    // Fails only if it is set already.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst));
+    interrupt::watch();
 
     let reported = reported(&opened, options.data.batch)?;
     let measure = |network: &Graph, part: &'static str, feed: Option<&Feed>| -> Result<Option<ScoreReport>> {
@@ -149,6 +161,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
             network.set_data(id, tensor);
         }
     }
+    network = lower(&network);
     if let Some(batches) = options.reestimate_bn {
         let count = reestimate_batch_norm(&mut network, &source, &measurement(options, Some(batches.get())), &threads);
         if count.map_err(|error| cannot(&error))? == 0 {
@@ -157,7 +170,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
     }
     let after = measure(&network, "test", reported.as_ref())?;
     let validation = measure(&network, "validation", held_out.as_ref())?;
-    record(&mut network, &opened);
+    opened.record(&mut network);
     let written = files::write(&network, &options.output).map_err(|failure| {
         failure.advise(&format!("the state is in {}; with --resume the result is written at once", file.display()))
     })?;
@@ -182,6 +195,19 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
         file_bytes: written.bytes,
     })?;
     Ok(Outcome::Done)
+}
+
+/// How many weights stay sparse, if any.
+fn sparse_note(sparse: &[Sparse]) -> Option<String> {
+    let all = |part: fn(&Sparse) -> usize| sparse.iter().map(part).sum::<usize>() as u64;
+    let zeros = percent(all(|weight| weight.zeros), all(|weight| weight.elements));
+    let found = sparse.iter().filter(|weight| weight.found).count();
+    let kept = format!("{} kept sparse: {zeros} of the elements stay 0", counted(sparse.len(), "weight"));
+    match (sparse.len(), found) {
+        (0, _) => None,
+        (_, 0) => Some(kept),
+        _ => Some(format!("{kept} ({found} taken as sparse for the zeros alone, which --keep recorded does not)")),
+    }
 }
 
 /// Refuses labels beyond the classes of the network before anything is computed.
@@ -289,17 +315,6 @@ fn validation(opened: &Opened, batch: usize) -> Result<Option<Feed>> {
 fn reported(opened: &Opened, batch: usize) -> Result<Option<Feed>> {
     let test = opened.splits.test.as_ref().filter(|test| !test.is_empty());
     test.map(|test| opened.evaluation(test, batch)).transpose()
-}
-
-/// Writes down in the network how its data is prepared.
-fn record(network: &mut Graph, opened: &Opened) {
-    for (key, value) in opened.preprocessing.to_metadata() {
-        let metadata = &mut network.model.metadata;
-        match metadata.iter_mut().find(|(found, _)| *found == key) {
-            Some((_, old)) => *old = value,
-            None => metadata.push((key, value)),
-        }
-    }
 }
 
 impl From<slimnet_engine::train::TrainError> for Failure {

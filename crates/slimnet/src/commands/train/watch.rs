@@ -3,7 +3,6 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use slimnet_engine::Threads;
@@ -12,10 +11,8 @@ use slimnet_engine::train::{Best, Control, Evaluator, Observer, Score, Trainer, 
 use crate::console::{Console, Progress};
 use crate::failure::{Failure, Result};
 use crate::feed::Feed;
+use crate::interrupt;
 use crate::report::train::{EpochReport, ScoreReport};
-
-/// Set by Ctrl-C.
-pub(super) static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// How often progress is said where no line can be written over.
 const SAY_EVERY: Duration = Duration::from_secs(20);
@@ -30,13 +27,12 @@ pub(super) fn score(
     let score = evaluator
         .evaluate(feed.batches(), threads)
         .map_err(|error| Failure::new(&format!("cannot evaluate on the {part} samples"), &error))?;
-    let (accuracy, errors) = (score.accuracy(), score.errors());
-    Ok((score, ScoreReport { part, samples: score.samples, errors, accuracy, loss: score.loss }))
+    Ok((score, ScoreReport::of(part, score)))
 }
 
 /// Looks on while a network is trained.
 pub(super) struct Watcher<'a> {
-    pub console: Console,
+    pub console: Console<'a>,
     pub progress: Progress,
     pub threads: &'a Threads,
     /// What the network is measured on after each epoch.
@@ -105,7 +101,7 @@ impl Watcher<'_> {
 
 impl Observer<Failure> for Watcher<'_> {
     fn after_step(&mut self, trainer: &Trainer, loss: f64) -> Result<Control> {
-        if INTERRUPTED.load(Ordering::SeqCst) {
+        if interrupt::requested() {
             return Ok(Control::Stop);
         }
         if self.saved.elapsed() >= self.save_every {
@@ -138,7 +134,7 @@ impl Observer<Failure> for Watcher<'_> {
             append(log, &report).map_err(|error| Failure::new("cannot write the log", &error).about(log))?;
         }
         self.save(trainer)?;
-        let stop = INTERRUPTED.load(Ordering::SeqCst) || self.patience_is_over(number);
+        let stop = interrupt::requested() || self.patience_is_over(number);
         Ok(if stop { Control::Stop } else { Control::Continue })
     }
 }

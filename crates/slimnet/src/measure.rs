@@ -46,7 +46,7 @@ impl Budget {
 
 /// Times of all runs of each workload in milliseconds. The workloads take turns, so that whatever else the machine does
 /// meets all alike.
-pub fn measure(workloads: &mut [&mut Box<dyn Workload>], budget: Budget) -> Result<Vec<Vec<f64>>> {
+pub fn measure(workloads: &mut [&mut dyn Workload], budget: Budget) -> Result<Vec<Vec<f64>>> {
     let (begun, enough) = (Instant::now(), WARM_UP * budget.seconds * workloads.len() as f64);
     for round in 1.. {
         workloads.iter_mut().try_for_each(|workload| workload.run())?;

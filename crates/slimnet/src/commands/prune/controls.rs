@@ -1,0 +1,103 @@
+//! What pruning is compared with.
+
+use slimnet_compress::control::reinitialise;
+use slimnet_compress::material::Material;
+use slimnet_compress::prune::{self, Accuracy, Ended, Pruned, Request, Target, Verdict};
+use slimnet_compress::recover::training::{Trained, train};
+use slimnet_compress::store::Store;
+use slimnet_graph::graph::Graph;
+
+use super::watch::Watcher;
+use crate::arguments::ControlName;
+use crate::failure::{Failure, Result};
+use crate::report::prune::ControlReport;
+
+/// A network that pruning is compared with.
+pub(super) struct Control {
+    pub name: &'static str,
+    pub network: Graph,
+    /// Mean loss of the last epoch of training.
+    pub training_loss: Option<f64>,
+    pub epochs: u64,
+}
+
+impl Control {
+    /// What is reported of it, besides the proof.
+    pub fn report(&self) -> ControlReport {
+        ControlReport { control: self.name, epochs: self.epochs, training_loss: self.training_loss }
+    }
+}
+
+/// Makes the networks that the command line asks for.
+pub(super) fn run(
+    names: &[ControlName],
+    request: &Request,
+    original: &Graph,
+    pruned: &Pruned,
+    excluded: &dyn Fn(&str) -> bool,
+    material: &Material<'_>,
+    watcher: &mut Watcher<'_>,
+) -> Result<Vec<Control>> {
+    let make = |name: &ControlName| match name {
+        ControlName::Scratch => scratch(request, pruned, material, watcher),
+        ControlName::Random => random(request, original, pruned, excluded, material, watcher),
+    };
+    names.iter().map(make).collect()
+}
+
+/// The architecture that was found, its weights made anew, trained as recovery was, for as many epochs in one go.
+fn scratch(request: &Request, pruned: &Pruned, material: &Material<'_>, watcher: &mut Watcher<'_>) -> Result<Control> {
+    let cannot = |error: &dyn std::error::Error| Failure::new("cannot make the control from scratch", error);
+    let mut network = pruned.network.clone();
+    reinitialise(&mut network, None, request.seed).map_err(|error| cannot(&error))?;
+    let (Some(training), Some(source)) = (&request.recovery.training, material.training) else {
+        return Err(Failure::usage("--control scratch: recovery trains nothing, so there is nothing to compare with"));
+    };
+    let mut training = training.clone();
+    training.options.epochs = pruned.epochs();
+    "control from scratch".clone_into(&mut watcher.what);
+    match train(&network, &training, source, material.threads, watcher, None).map_err(|error| cannot(&error))? {
+        Trained::Whole(network, loss) => Ok(Control {
+            name: "scratch",
+            network: *network,
+            training_loss: Some(loss),
+            epochs: training.options.epochs,
+        }),
+        Trained::Diverged(why) => Err(Failure::because("cannot make the control from scratch", &why)),
+        Trained::Interrupted => Err(interrupted()),
+    }
+}
+
+/// As much is removed in as many rounds, but at random.
+fn random(
+    request: &Request,
+    original: &Graph,
+    pruned: &Pruned,
+    excluded: &dyn Fn(&str) -> bool,
+    material: &Material<'_>,
+    watcher: &mut Watcher<'_>,
+) -> Result<Control> {
+    let good = |verdict| matches!(verdict, Verdict::Accurate | Verdict::Alright);
+    let rounds = pruned.rounds.iter().filter(|round| good(round.verdict)).count();
+    let request = Request {
+        criterion: slimnet_compress::importance::Criterion::Random,
+        accuracy: Accuracy::Any,
+        target: Target { most: pruned.left, ..request.target },
+        rounds: rounds.max(1),
+        ..request.clone()
+    };
+    watcher.console.note("control: chosen at random");
+    let ended = prune::prune(original, &request, excluded, material, (&Store::default(), ""), watcher);
+    match ended.map_err(|error| Failure::new("cannot make the random control", &error))? {
+        Ended::Whole(pruned) => {
+            let (epochs, training_loss) = (pruned.epochs(), pruned.rounds.last().and_then(|round| round.training_loss));
+            Ok(Control { name: "random", network: pruned.network, training_loss, epochs })
+        }
+        Ended::Interrupted => Err(interrupted()),
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::because("the controls did not end", "interrupted")
+        .advise("the same command with --resume keeps the rounds that are done and begins the controls again")
+}

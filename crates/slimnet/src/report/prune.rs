@@ -1,0 +1,209 @@
+//! What `prune` reports.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use slimnet_compress::prune::{Amount, Measured, Round, Verdict};
+
+use super::Report;
+use super::number::count;
+use super::proof::{Accuracy, ProofReport};
+use super::table::{Align, Table};
+use super::train::ScoreReport;
+
+/// A network that was pruned.
+#[derive(Debug, Serialize)]
+pub struct PruneReport {
+    /// `prune`.
+    pub command: &'static str,
+    /// The network.
+    pub network: PathBuf,
+    /// The file that was written; absent if none was.
+    pub output: Option<PathBuf>,
+    /// `weights` or `neurons`.
+    pub subject: &'static str,
+    /// How zeros are arranged: `N:M`, `RxC`; absent if they are anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// How importance was judged.
+    pub importance: &'static str,
+    /// The data, if there was some.
+    pub data: Option<String>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// What the target counts: `sparsity`, `macs`, `params`, `bytes`.
+    pub counted: &'static str,
+    /// What was to be left of it, as a part of the original.
+    pub aim: f64,
+    /// What is left of it.
+    pub left: f64,
+    /// Whether the target was reached.
+    pub reached: bool,
+    /// The original on the validation samples.
+    pub original: Option<Measured>,
+    /// Every round.
+    pub rounds: Vec<Round>,
+    /// What it is compared with.
+    pub controls: Vec<ControlReport>,
+    /// How good each network is.
+    pub scores: Vec<NetworkScores>,
+    /// Before and after.
+    pub proof: ProofReport,
+}
+
+/// How good a network is on what is held out.
+#[derive(Debug, Serialize)]
+pub struct NetworkScores {
+    /// `before`, `after`, or a control.
+    pub network: &'static str,
+    /// On validation and test samples.
+    pub scores: Vec<ScoreReport>,
+}
+
+impl NetworkScores {
+    /// The accuracy on a part, if there is such a thing.
+    pub fn accuracy(&self, part: &str) -> Option<Accuracy> {
+        let score = self.scores.iter().find(|score| score.part == part)?;
+        Some(Accuracy::new(score.accuracy?, score.samples))
+    }
+}
+
+/// A network that pruning is compared with.
+#[derive(Debug, Serialize)]
+pub struct ControlReport {
+    /// `scratch` or `random`.
+    pub control: &'static str,
+    /// Epochs that it was trained for.
+    pub epochs: u64,
+    /// Mean loss of the last of them.
+    pub training_loss: Option<f64>,
+}
+
+impl Report for PruneReport {
+    fn text(&self, width: Option<usize>) -> String {
+        let to = match &self.output {
+            Some(output) => format!(" → {}", output.display()),
+            None => " (nothing is written)".to_owned(),
+        };
+        let pattern = self.pattern.as_ref().map_or_else(String::new, |pattern| format!(" {pattern}"));
+        let mut text =
+            format!("{}{to}: pruned {}{pattern} by {}\n", self.network.display(), self.subject, self.importance);
+        if self.rounds.is_empty() {
+            text += "  It is as small as was asked for already: nothing was removed.\n";
+        } else {
+            text += &self.rounds_text(width);
+        }
+        text += &self.proof.text(width);
+        for network in &self.scores {
+            for score in network.scores.iter().filter(|score| score.accuracy.is_none()) {
+                let _ = writeln!(text, "  {}: {}", network.network, score.text());
+            }
+        }
+        for control in &self.controls {
+            let loss = control.training_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
+            let _ = writeln!(text, "  control {}: {} epochs{loss}", control.control, control.epochs);
+        }
+        if !self.reached {
+            let _ = writeln!(
+                text,
+                "  The target was not reached: {:.1} % of the {} were to be left; {:.1} % is the nearest that is alright.",
+                100.0 * self.aim,
+                self.counted_words(),
+                100.0 * self.left
+            );
+        }
+        text
+    }
+}
+
+/// What a target counts, in JSON.
+pub fn counted(amount: Amount) -> &'static str {
+    match amount {
+        Amount::Sparsity => "sparsity",
+        Amount::Macs => "macs",
+        Amount::Params => "params",
+        Amount::Bytes => "bytes",
+    }
+}
+
+impl PruneReport {
+    fn counted_words(&self) -> &'static str {
+        match (self.counted, self.subject) {
+            ("macs", _) => "MACs",
+            ("params", _) => "parameters",
+            ("bytes", _) => "bytes",
+            (_, subject) => subject,
+        }
+    }
+
+    fn rounds_text(&self, width: Option<usize>) -> String {
+        let mut table = Table::new([
+            ("round", Align::Right),
+            ("left", Align::Right),
+            ("removed", Align::Right),
+            ("before recovery", Align::Right),
+            ("after", Align::Right),
+            ("epochs", Align::Right),
+            ("verdict", Align::Left),
+        ]);
+        if let Some(original) = self.original {
+            let blank = String::new;
+            table.row([
+                "0".into(),
+                "100.0 %".into(),
+                blank(),
+                blank(),
+                measured(Some(original)),
+                blank(),
+                "original".into(),
+            ]);
+        }
+        for round in &self.rounds {
+            table.row([
+                round.round.to_string(),
+                format!("{:.1} %", 100.0 * round.left),
+                count(round.removed),
+                measured(round.before),
+                measured(round.after),
+                round.epochs.to_string(),
+                words(round.verdict).to_owned(),
+            ]);
+        }
+        table.lines(width)
+    }
+}
+
+/// A score in a few letters.
+fn measured(score: Option<Measured>) -> String {
+    match score {
+        None => String::new(),
+        Some(Measured { accuracy: Some(accuracy), .. }) => format!("{accuracy:.2} %"),
+        Some(Measured { loss, .. }) => format!("loss {loss:.4}"),
+    }
+}
+
+fn words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accurate => "accurate, not small enough yet",
+        Verdict::Alright => "alright",
+        Verdict::Inaccurate => "not accurate enough: back, half the step",
+        Verdict::Diverged => "training went astray: back, half the step",
+        Verdict::Unreachable => "so much cannot go: back, half the step",
+    }
+}
+
+/// A round in one line.
+pub fn round_text(round: &Round) -> String {
+    let mut text = format!("round {}: {:.1} % left", round.round, 100.0 * round.left);
+    if round.removed > 0 {
+        let _ = write!(text, ", {} removed", count(round.removed));
+    }
+    if round.before.is_some() {
+        let _ = write!(text, ", {}", measured(round.before));
+    }
+    if round.after.is_some() {
+        let _ = write!(text, ", {} after recovery", measured(round.after));
+    }
+    format!("{text}: {}", words(round.verdict))
+}

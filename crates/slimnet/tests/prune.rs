@@ -1,0 +1,251 @@
+//! `prune`: both kinds, the loop, its controls, interruption, and what it refuses.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use common::Folder;
+use serde_json::Value;
+use slimnet_graph::zoo::random::Stream;
+use slimnet_graph::{Graph, onnx};
+
+fn digits() -> Folder {
+    let folder = Folder::new();
+    let network = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits.onnx");
+    fs::copy(network, folder.path("net.onnx")).unwrap();
+    folder
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn network(folder: &Folder, name: &str) -> Graph {
+    onnx::read_file(&folder.path(name)).unwrap()
+}
+
+/// Elements of the weights (tensors of two axes or more), and how many of them are 0.
+fn zeros(graph: &Graph) -> (usize, usize) {
+    let data = graph.values().filter_map(|(_, value)| value.data.as_ref()).filter(|data| data.rank() >= 2);
+    let values: Vec<f32> = data.flat_map(|data| data.values::<f32>().unwrap().to_vec()).collect();
+    (values.len(), values.iter().filter(|value| **value == 0.0).count())
+}
+
+/// Exit code and stderr.
+fn refused(folder: &Folder, arguments: &str) -> (i32, String) {
+    let output = folder.run(arguments);
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn weights_become_zero_and_stay_so() {
+    let folder = digits();
+    let prune = "prune net.onnx --weights --sparsity 0.8 --data digits --epochs 2 --max-drop 3 --recover \
+                 statistics,distillation -o sparse.onnx --json --quiet";
+    let report = json(&folder.succeed(prune));
+    assert_eq!(report["reached"], true);
+    assert!(report["rounds"].as_array().unwrap().len() >= 3, "{report}");
+    let (elements, zero) = zeros(&network(&folder, "sparse.onnx"));
+    assert!(zero as f64 / elements as f64 >= 0.8, "{zero} of {elements}");
+    // The next commands keep them, each through a file.
+    folder.succeed("train sparse.onnx --data digits --epochs 2 --weight-decay 0.001 -o trained.onnx --quiet");
+    let (before, after) = (network(&folder, "sparse.onnx"), network(&folder, "trained.onnx"));
+    let mut moved = false;
+    for (id, value) in before.values() {
+        let (Some(old), Some(new)) = (&value.data, after.find_value(&before.value(id).name)) else { continue };
+        let (Ok(old), Some(new)) = (old.values::<f32>(), after.value(new).data.as_ref()) else { continue };
+        if value.data.as_ref().unwrap().rank() < 2 {
+            continue;
+        }
+        let new = new.values::<f32>().unwrap();
+        moved |= old != new;
+        assert!(old.iter().zip(new.iter()).all(|(old, new)| *old != 0.0 || *new == 0.0), "{}", value.name);
+    }
+    assert!(moved);
+    // Neurons of a sparse network go, and its zeros stay.
+    let prune =
+        "prune sparse.onnx --neurons --macs 0.7 --data digits --epochs 1 --max-drop 100 -o both.onnx --json --quiet";
+    assert_eq!(json(&folder.succeed(prune))["reached"], true);
+    let (elements, zero) = zeros(&network(&folder, "both.onnx"));
+    assert!(zero as f64 / elements as f64 > 0.5, "{zero} of {elements}");
+}
+
+#[test]
+fn patterns_are_what_they_are_called() {
+    let folder = digits();
+    for (option, name) in [("--nm 2:4", "nm"), ("--block 4x1", "block")] {
+        let prune = format!(
+            "prune net.onnx {option} --sparsity 0.5 --data digits --recover none --max-drop 100 -o {name}.onnx --quiet --json"
+        );
+        let report = json(&folder.succeed(&prune));
+        assert_eq!(report["subject"], "weights");
+        let graph = network(&folder, &format!("{name}.onnx"));
+        let weight = graph.value(graph.find_value("layer2.conv2.weight").unwrap());
+        let data = weight.data.as_ref().unwrap();
+        let (values, shape) = (data.values::<f32>().unwrap(), data.shape());
+        let (outputs, inputs, taps) = (shape[0], shape[1], shape[2] * shape[3]);
+        let at = |o: usize, i: usize, tap: usize| values[(o * inputs + i) * taps + tap];
+        for tap in 0..taps {
+            if name == "nm" {
+                for (o, group) in (0..outputs).flat_map(|o| (0..inputs / 4).map(move |group| (o, group))) {
+                    assert!((0..4).filter(|i| at(o, 4 * group + i, tap) != 0.0).count() <= 2);
+                }
+            } else {
+                for (block, i) in (0..outputs / 4).flat_map(|block| (0..inputs).map(move |i| (block, i))) {
+                    let left = (0..4).filter(|o| at(4 * block + o, i, tap) != 0.0).count();
+                    assert!(left == 0 || left == 4, "{left} of 4 are left");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn neurons_go_until_it_is_small() {
+    let folder = digits();
+    let prune = "prune net.onnx --neurons --macs 0.5 --round 4 --data digits --epochs 3 --max-drop 10 --control \
+                 scratch,random -o small.onnx --json --quiet";
+    let report = json(&folder.succeed(prune));
+    assert_eq!(report["reached"], true, "{report}");
+    let macs =
+        |name: &str| json(&folder.succeed(&format!("inspect {name} --json")))["totals"]["macs"].as_u64().unwrap();
+    assert!(2 * macs("small.onnx") <= macs("net.onnx"));
+    let controls = report["controls"].as_array().unwrap();
+    assert_eq!(controls.len(), 2, "{report}");
+    // Every layer but the first and the last has a multiple of four channels.
+    let graph = network(&folder, "small.onnx");
+    for (_, value) in graph.values().filter(|(_, value)| value.name.contains("conv")) {
+        if let Some(data) = value.data.as_ref().filter(|data| data.rank() == 4) {
+            assert!(data.shape()[0].is_multiple_of(4), "{}: {:?}", value.name, data.shape());
+        }
+    }
+}
+
+#[test]
+fn without_data_neurons_go_by_magnitude() {
+    let folder = digits();
+    folder.succeed("prune net.onnx --neurons --sparsity 0.3 --scope layer --rounds 1 -o small.onnx --quiet");
+    folder.succeed("eval small.onnx --data digits --quiet");
+    let dry = json(&folder.succeed("prune net.onnx --neurons --sparsity 0.3 --dry-run --quiet --json"));
+    assert_eq!(dry["output"], Value::Null);
+    assert!(dry["left"].as_f64().unwrap() <= 0.7);
+    assert_eq!(fs::read_dir(folder.path(".")).unwrap().count(), 2, "a dry run leaves nothing");
+}
+
+#[test]
+fn a_target_out_of_reach_ends_with_the_nearest() {
+    let folder = digits();
+    // No recovery, and nothing may be lost: the loop halves its steps until they are too small.
+    let prune =
+        "prune net.onnx --weights --sparsity 0.99 --rounds 1 --data digits --recover none --max-drop 0 -o near.onnx";
+    let output = folder.run(&format!("{prune} --json --quiet"));
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = json(std::str::from_utf8(&output.stdout).unwrap());
+    assert_eq!(report["reached"], false);
+    let left = report["left"].as_f64().unwrap();
+    assert!(left > 0.01 && left < 1.0, "{left}");
+    let accuracy = |name: &str| {
+        json(&folder.succeed(&format!("eval {name} --data digits --part validation --json --quiet")))["accuracy"]
+            .clone()
+    };
+    assert!(accuracy("near.onnx").as_f64() >= accuracy("net.onnx").as_f64());
+    // More MACs than can go: each layer keeps a channel.
+    let prune = "prune net.onnx --neurons --macs 0.0001 --rounds 1 -o least.onnx --json --quiet";
+    let output = folder.run(prune);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(json(std::str::from_utf8(&output.stdout).unwrap())["left"].as_f64().unwrap() < 0.1);
+}
+
+#[test]
+fn the_same_bytes_on_any_threads_and_after_any_kills() {
+    let folder = digits();
+    let prune = "prune net.onnx --neurons --macs 0.4 --rounds 3 --data digits --epochs 8 --augment-crop 1 --batch 32 --max-drop 2 \
+                 --importance fisher --importance-samples 64 --recover statistics,least-squares,distillation,labels";
+    let run = |name: &str, more: &str| folder.run(&format!("{prune} -o {name} --quiet {more}")).status.code().unwrap();
+    let code = run("one.onnx", "--threads 1");
+    assert!(code == 0 || code == 3);
+    assert_eq!(run("two.onnx", "--threads 2"), code);
+    let read = |name: &str| fs::read(folder.path(name)).unwrap();
+    assert!(read("one.onnx") == read("two.onnx"), "threads change the result");
+    let again = format!("{prune} -o killed.onnx --resume --quiet");
+    let mut kills = 0;
+    while kills < 15 {
+        let mut child = folder.command(&again).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(100 + Stream::new(1, kills).below(0, 500)));
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert_eq!(folder.run(&again).status.code(), Some(code));
+    assert!(kills > 1, "only {kills} were killed");
+    assert!(read("one.onnx") == read("killed.onnx"), "{kills} kills change the result");
+    assert!(!folder.path("killed.onnx.work").exists(), "finished work is cleared away");
+}
+
+#[test]
+fn kept_work_of_other_options_is_refused() {
+    let folder = digits();
+    let prune = |more: &str| {
+        format!(
+            "prune net.onnx --neurons --macs 0.5 --data digits --rounds 2 --epochs 1000 --max-drop 90 -o out.onnx --resume {more}"
+        )
+    };
+    let mut child = folder.command(&format!("{} --quiet", prune(""))).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(800));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    fs::write(folder.path("out.onnx.work/loop.json"), "{").unwrap();
+    let (code, said) = refused(&folder, &prune("--seed 1"));
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("--resume"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_is_said() {
+    let folder = digits();
+    let says = |arguments: &str, expected: i32, words: &str| {
+        let (code, said) = refused(&folder, arguments);
+        assert_eq!(code, expected, "{arguments}: {said}");
+        assert!(said.contains(words), "{arguments}: {said}");
+        assert!(!folder.path("o.onnx").exists());
+    };
+    says("prune net.onnx -o o.onnx --sparsity 0.5", 2, "--weights");
+    says("prune net.onnx -o o.onnx --weights", 2, "--sparsity");
+    says("prune net.onnx -o o.onnx --weights --sparsity 1", 2, "below 1");
+    says("prune net.onnx -o o.onnx --weights --macs 0.5", 2, "still multiplied");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --exclude nothing_like_it", 2, "matches no tensor");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --exclude ( ", 2, "--exclude");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --exclude .", 1, "excluded");
+    says("prune net.onnx -o o.onnx --neurons --macs 0.5 --exclude .", 1, "excluded");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --importance taylor", 2, "--data");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --max-drop 1", 2, "--data");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --recover labels", 2, "--data");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --importance bn-scale", 1, "l1");
+    says("prune missing.onnx -o o.onnx --weights --sparsity 0.5", 1, "no such file");
+    // Weights that are no numbers.
+    let mut graph = network(&folder, "net.onnx");
+    let id = graph.find_value("layer2.conv2.weight").unwrap();
+    let data = graph.value(id).data.clone().unwrap();
+    let mut values = data.values::<f32>().unwrap().to_vec();
+    values[3] = f32::NAN;
+    graph.set_data(id, slimnet_graph::tensor::Tensor::from_values(data.shape().to_vec(), values).unwrap());
+    onnx::write_file(&graph, &folder.path("nan.onnx")).unwrap();
+    says("prune nan.onnx -o o.onnx --weights --sparsity 0.5", 1, "layer2.conv2.weight");
+    says("prune nan.onnx -o o.onnx --neurons --macs 0.5", 1, "layer2.conv2.weight");
+}
+
+#[test]
+fn help_and_refusals() {
+    let folder = digits();
+    folder.snapshot("help-prune", "prune --help");
+    folder.snapshot("prune-no-target", "prune net.onnx --weights -o o.onnx");
+    folder.snapshot("prune-macs-of-weights", "prune net.onnx --weights --macs 0.5 -o o.onnx");
+    folder.snapshot("prune-all-excluded", "prune net.onnx --neurons --macs 0.5 --exclude . -o o.onnx");
+    folder.snapshot("prune-excluded-nothing", "prune net.onnx --neurons --macs 0.5 --exclude fc9 -o o.onnx");
+    folder.snapshot("prune-drop-without-data", "prune net.onnx --neurons --macs 0.5 --max-drop 1 -o o.onnx");
+}
