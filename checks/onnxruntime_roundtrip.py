@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Compares networks with what slimnet makes of them, in ONNX Runtime on random inputs.
 
-Each network is read and written unchanged by the example program `roundtrip`, and simplified by `slimnet`. Both results
-must give the outputs of the original. Prints one JSON line for each network and step; ends with 1 if any failed.
+Each network is read and written unchanged by the example program `roundtrip`, simplified by `slimnet`, and given masks on its
+weights by the example program `training_form`. All results must give the outputs of the original. Prints one JSON line for each network and step; ends with 1 if any failed.
 
     checks/onnxruntime_roundtrip.py --slimnet target/release/slimnet \
-        --roundtrip target/release/examples/roundtrip examples/ other.onnx
+        --roundtrip target/release/examples/roundtrip --training-form target/release/examples/training_form examples/
 
 Needs the packages of checks/requirements.txt.
 """
@@ -129,6 +129,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slimnet", required=True, help="the program")
     parser.add_argument("--roundtrip", help="the example program that reads and writes")
+    parser.add_argument("--training-form", help="the example program that writes the training form")
     parser.add_argument("--samples", type=int, default=100, help="random inputs for each network")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tolerance", type=float, default=1e-6)
@@ -139,7 +140,7 @@ def main():
         networks += sorted(path.glob("*.onnx")) if path.is_dir() else [path]
     if not networks:
         sys.exit("no networks found")
-    failed = 0
+    failed = done = 0
     with tempfile.TemporaryDirectory() as folder:
         for network in networks:
             written = pathlib.Path(folder) / f"{network.stem}.written.onnx"
@@ -147,12 +148,15 @@ def main():
             steps = {"simplify": ([arguments.slimnet, "simplify", network, "-o", simplified, "--check", "0"], simplified)}
             if arguments.roundtrip:
                 steps = {"roundtrip": ([arguments.roundtrip, network, written], written)} | steps
+            if arguments.training_form:
+                masked = pathlib.Path(folder) / f"{network.stem}.masked.onnx"
+                steps["training form"] = ([arguments.training_form, network, masked], masked)
             for step, (command, output) in steps.items():
                 line = check(network, step, command, output, arguments)
-                failed += not line["ok"]
+                failed, done = failed + (not line["ok"]), done + 1
                 print(json.dumps(line), flush=True)
     if failed:
-        sys.exit(f"{failed} of {2 * len(networks) if arguments.roundtrip else len(networks)} checks failed")
+        sys.exit(f"{failed} of {done} checks failed")
 
 
 if __name__ == "__main__":
