@@ -103,12 +103,15 @@ impl Store {
             self.forget(name);
         }
         if let Some(folder) = &self.folder {
-            // What was half written when the work was cut off.
-            let stems: Vec<&str> = names.iter().filter_map(|name| name.split('.').next()).collect();
+            // What was half written when the work was cut off: NAME with another ending, or .NAME.….tmp.
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                let name = entry.file_name();
-                let ours = |stem: &&str| name.to_string_lossy().trim_start_matches('.').starts_with(*stem);
-                if stems.iter().any(ours) {
+                let file = entry.file_name().to_string_lossy().into_owned();
+                let half = |name: &&str| {
+                    let new = Path::new(name).with_extension("new");
+                    let ends = Path::new(&file).extension().is_some_and(|ending| ending == "tmp");
+                    Path::new(&file) == new || (file.starts_with(&format!(".{name}.")) && ends)
+                };
+                if names.iter().any(half) {
                     let _ = fs::remove_file(entry.path());
                 }
             }

@@ -9,6 +9,7 @@ use slimnet_graph::tensor::Tensor;
 
 use super::{Amount, LoopError, NeuronChoice, PruneError, Request, Subject, WeightChoice};
 use super::{measure, prune_neurons, prune_weights};
+use crate::constraint::Pattern;
 use crate::importance::{Evidence, score_groups, score_weights};
 use crate::material::Material;
 use crate::recover::Before;
@@ -63,7 +64,15 @@ impl<'a> Cutter<'a> {
 
     /// The weights that may be pruned.
     fn weights(&self, graph: &Graph) -> Result<Vec<Weight>, PruneError> {
-        let included = |weight: &Weight| !(self.excluded)(&graph.value(weight.value).name);
+        let fits = |weight: &Weight| match self.request.subject {
+            // Weights of fewer inputs than a group of N:M cannot have the pattern and stay dense.
+            Subject::Weights(Pattern::NofM { group, .. }) => {
+                let data = graph.value(weight.value).data.as_ref();
+                data.is_some_and(|data| data.shape()[weight.inputs] >= group)
+            }
+            _ => true,
+        };
+        let included = |weight: &Weight| fits(weight) && !(self.excluded)(&graph.value(weight.value).name);
         let found: Vec<_> = weights(graph).into_iter().filter(included).collect();
         if found.is_empty() { Err(PruneError::NoWeights) } else { Ok(found) }
     }
@@ -88,7 +97,8 @@ impl<'a> Cutter<'a> {
             Amount::Sparsity => 0.0,
             _ => self.count(graph)? - nonzero(graph, weights) as f64,
         };
-        let kept = left * self.whole - others;
+        // Never all of them: what is left of nothing computes nothing.
+        let kept = (left * self.whole - others).max(1.0);
         Ok((1.0 - kept / elements(graph, weights).max(1) as f64).clamp(0.0, 1.0))
     }
 
@@ -120,6 +130,11 @@ impl<'a> Cutter<'a> {
                 let sparsity = self.sparsity(&graph, &weights, left)?;
                 let choice = WeightChoice { pattern, scope };
                 let pruned = prune_weights(&mut graph, &weights, &scores, choice, sparsity)?;
+                // A pattern has so many zeros and no more, and each tensor keeps something.
+                let spare = pruned.tensors.len() as f64 / self.whole;
+                if self.left(&graph)? > left + spare + 1e-12 {
+                    return Ok(None);
+                }
                 let lost = pruned.tensors.iter().map(|tensor| tensor.zeros - tensor.zeros_before);
                 Ok(Some(Cut { graph, removed: lost.sum::<usize>() as u64, neurons: None }))
             }

@@ -234,7 +234,9 @@ pub fn prune(
         while already <= kept(progress + step) && progress + step < 1.0 - 1e-9 {
             progress += step;
         }
-        if !state.rounds.is_empty() && 1.0 - kept((progress + step).min(1.0)) / kept(progress) < SMALLEST_STEP {
+        // Steps of the schedule itself may be small; those that were halved may not be smaller.
+        let failed = state.rounds.iter().any(|round| !matches!(round.verdict, Verdict::Accurate | Verdict::Alright));
+        if failed && 1.0 - kept((progress + step).min(1.0)) / kept(progress) < SMALLEST_STEP {
             break;
         }
         // Steps of equal length end at 1 up to rounding.

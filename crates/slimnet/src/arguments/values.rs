@@ -102,10 +102,10 @@ pub(super) fn pattern(separator: char) -> impl Fn(&str) -> Result<Pattern, Strin
     }
 }
 
-/// A part of a whole, less than all of it.
+/// A part of a whole: more than nothing, less than all of it.
 pub(super) fn part(text: &str) -> Result<f64, String> {
-    let number = text.trim().parse::<f64>().ok().filter(|number| (0.0..1.0).contains(number));
-    number.ok_or_else(|| format!("expected a number from 0 to below 1, found {text:?}"))
+    let number = text.trim().parse::<f64>().ok().filter(|number| *number > 0.0 && *number < 1.0);
+    number.ok_or_else(|| format!("expected a number above 0 and below 1, found {text:?}"))
 }
 
 /// A number above 0, such as 0.5, 120000, 100kB or 1.5M.
