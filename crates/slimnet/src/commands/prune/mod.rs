@@ -28,6 +28,11 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
     let output = options.output.as_deref().filter(|_| !options.dry_run);
     if let Some(output) = output {
         files::check_output(output)?;
+        let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let read = options.data.iter().map(|data| Path::new(&data.data)).chain([options.recovery.teacher.as_path()]);
+        if let Some(taken) = read.into_iter().find(|read| whole(read) == whole(output)) {
+            return Err(Failure::usage(&format!("--output would write over {}, which is read", taken.display())));
+        }
     }
     let mut network = files::read(&options.network)?;
     let original_bytes = files::size(&network, &options.network)?;
@@ -72,12 +77,13 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
     if let Some(samples) = &samples {
         samples.opened.record(&mut result);
     }
+    // Controls may fail: the result is there by then.
+    let bytes = output.map(|output| files::write(&result, output)).transpose()?.map(|written| written.bytes);
     let controls = if options.dry_run {
         Vec::new()
     } else {
         controls::run(&options.control, &request, &original, &pruned, &excluded, &material, &mut watcher)?
     };
-    let bytes = output.map(|output| files::write(&result, output)).transpose()?.map(|written| written.bytes);
     let mut networks = vec![("before", &original, Some(original_bytes)), ("after", &result, bytes)];
     networks.extend(controls.iter().map(|control| (control.name, &control.network, None)));
     let mut scores = Vec::new();
