@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use slimnet_graph::graph::Graph;
+use slimnet_graph::infer::infer_graph;
 use slimnet_graph::onnx::{self, ReadError, WriteError};
 
 /// A folder of unfinished work; none where nothing is to be kept.
@@ -30,6 +31,9 @@ pub enum StoreError {
     /// A network that cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// What is there cannot be read.
+    #[error("{0} is missing or damaged; begin without --resume")]
+    Damaged(PathBuf),
     /// What is there is of other work.
     #[error("{0} is of work with other options, another network or other data; begin without --resume")]
     Other(PathBuf),
@@ -70,13 +74,18 @@ impl Store {
         written.map_err(|error| StoreError::File { file, error })
     }
 
-    /// A network that was kept.
+    /// A network that was kept, with the shapes of all its values.
     ///
     /// # Errors
-    /// If it is there and cannot be read.
-    pub fn network(&self, name: &str) -> Result<Option<Graph>, StoreError> {
-        let Some(file) = self.path(name).filter(|file| file.exists()) else { return Ok(None) };
-        Ok(Some(onnx::read_file(&file)?))
+    /// If it is not there or cannot be read.
+    pub fn network(&self, name: &str) -> Result<Graph, StoreError> {
+        let file = self.path(name).unwrap_or_default();
+        if !file.exists() {
+            return Err(StoreError::Damaged(file));
+        }
+        let mut graph = onnx::read_file(&file)?;
+        infer_graph(&mut graph).map_err(|_| StoreError::Damaged(file))?;
+        Ok(graph)
     }
 
     /// Keeps a network; an earlier one stays whole until the new one is.

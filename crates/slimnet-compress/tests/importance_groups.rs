@@ -39,21 +39,26 @@ fn all_of(coupling: &Coupling, group: GroupId) -> BTreeSet<GroupId> {
     if coupling.members(group).is_empty() { own } else { coupling.closure(&own) }
 }
 
-/// What the tensors hold for a group, by looking at every element.
+/// What the tensors hold for a group, by looking at every element: for a whole row what they hold for each of its members,
+/// and what is its own only.
 fn elements_of(
     graph: &Graph,
     coupling: &Coupling,
     group: GroupId,
     counts: impl Fn(ValueId) -> bool,
 ) -> Option<Vec<f64>> {
-    let all = all_of(coupling, group);
     let roles = roles(graph);
     let mut found = None;
     for (value, source) in graph.values().filter(|&(value, _)| roles[value.index()] == Some(Role::Parameter)) {
         let data = source.data.as_ref().filter(|data| data.element_type().is_float() && counts(value));
         for (at, element) in data.map(|data| data.to_f64s().unwrap()).into_iter().flatten().enumerate() {
-            for _ in 0..covered(graph, coupling, &all, None, value, at) {
-                found.get_or_insert_with(Vec::new).push(element);
+            for member in all_of(coupling, group) {
+                let own = BTreeSet::from([member]);
+                let others = &all_of(coupling, member) - &own;
+                let holds = |groups: &BTreeSet<GroupId>| covered(graph, coupling, groups, None, value, at);
+                if holds(&own) && !holds(&others) {
+                    found.get_or_insert_with(Vec::new).push(element);
+                }
             }
         }
     }
@@ -131,14 +136,14 @@ fn effects(graph: &Graph, coupling: &Coupling, group: GroupId, batch: &slimnet_e
     let any = |access: Access| {
         let data = graph.values().filter_map(|(value, source)| Some((value, source.data.as_ref()?.len())));
         data.into_iter()
-            .any(|(value, length)| (0..length).any(|at| covered(graph, coupling, &all, Some(access), value, at) > 0))
+            .any(|(value, length)| (0..length).any(|at| covered(graph, coupling, &all, Some(access), value, at)))
     };
     let access = if any(Access::Reads) { Access::Reads } else { Access::Writes };
     let parameter = |value: ValueId| roles(graph)[value.index()] == Some(Role::Parameter);
     slopes(batch, |by| {
         with_elements(graph, |value, at, old| {
-            let count = covered(graph, coupling, &all, Some(access), value, at) as f64;
-            if count > 0.0 && parameter(value) { old * (1.0 + count * by) } else { old }
+            let grows = parameter(value) && covered(graph, coupling, &all, Some(access), value, at);
+            if grows { old * (1.0 + by) } else { old }
         })
     })
 }

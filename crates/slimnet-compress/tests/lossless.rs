@@ -92,6 +92,14 @@ fn dead_channels_go_and_records_stay() {
 }
 
 #[test]
+fn what_is_left_of_a_weight_keeps_its_name() {
+    let mut graph = network();
+    remove_dead_channels(&mut graph).unwrap();
+    let last = graph.value(graph.find_value("last").unwrap()).data.clone().unwrap();
+    assert_eq!(last.shape(), [8, 4], "turned, under the name that options speak of");
+}
+
+#[test]
 fn nothing_changes_where_nothing_is_dead() {
     let mut graph = network();
     let report = remove_dead_channels(&mut graph).unwrap();

@@ -6,7 +6,7 @@ use slimnet_data::{
     Augmentation, Batch as Samples, HoldOut, Loader, LoaderOptions, OpenOptions, Preprocessing, Source, Split, Splits,
     Target,
 };
-use slimnet_engine::train::{Batch, Source as Batches, SourceError};
+use slimnet_engine::train::{Batch, Metric, Source as Batches, SourceError};
 use slimnet_graph::graph::{Graph, ValueId};
 use slimnet_graph::tensor::{ElementType, Tensor};
 
@@ -213,6 +213,19 @@ impl Opened {
         self.splits.require_classes(classes).map_err(|error| Failure::new("data and network do not fit", &error))?;
         self.targets = Some(sample);
         Ok(())
+    }
+
+    /// Refuses labels beyond the classes of the network before anything is computed.
+    pub fn check_classes(&self, network: &Graph, output: ValueId, metric: Option<Metric>) -> Result<()> {
+        let axis = slimnet_engine::job::scores::ending(network, output).class_axis().unwrap_or(1);
+        let classes = network.value(output).shape.as_ref().and_then(|shape| shape.get(axis)?.known());
+        match classes {
+            Some(classes) if self.has_classes() && metric == Some(Metric::Classes) => {
+                let fits = self.splits.require_classes(classes);
+                fits.map_err(|error| Failure::new("data and network do not fit", &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes down in a network how its data is prepared.

@@ -1,7 +1,7 @@
 //! Networks in files.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use slimnet_graph::Graph;
 use slimnet_graph::infer::infer_graph;
@@ -27,6 +27,19 @@ pub fn read(path: &Path) -> Result<Graph> {
     infer_graph(&mut graph)
         .map_err(|error| Failure::new("the shapes of the network do not fit", &error).about(path))?;
     Ok(graph)
+}
+
+/// Whether two paths lead to one file.
+pub fn same(first: &Path, second: &Path) -> bool {
+    let whole = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    whole(first) == whole(second)
+}
+
+/// What lies beside an output: its name with an ending behind it.
+pub fn beside(output: &Path, ending: &str) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 /// Checks, before any work is done, that a file can be written.

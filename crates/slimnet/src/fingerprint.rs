@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use slimnet_graph::onnx;
+use slimnet_graph::{Graph, onnx};
 
 use crate::failure::{Failure, Result};
 
@@ -92,6 +92,20 @@ impl Fingerprint {
         }
         self.text("end");
         Ok(())
+    }
+
+    /// Puts in a network: its data, and what its nodes compute of what.
+    pub fn network(&mut self, network: &Graph) {
+        for (_, value) in network.values() {
+            let shape = value.data.as_ref().map(|data| (data.element_type(), data.shape()));
+            self.text(&format!("{} {:?} {shape:?}", value.name, value.metadata));
+            if let Some(bytes) = value.data.as_ref().and_then(|data| data.bytes()) {
+                self.bytes(bytes);
+            }
+        }
+        for (_, node) in network.nodes() {
+            self.text(&format!("{} {:?} {:?} {:?}", node.name, node.op, node.inputs(), node.outputs()));
+        }
     }
 
     /// As 16 hexadecimal digits.

@@ -4,10 +4,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on Ctrl-C no longer ends the program: whoever works looks whether it was [`requested`].
+/// From now on only the second Ctrl-C ends the program at once: whoever works looks whether it was [`requested`].
 pub fn watch() {
     // Fails only if it is set already.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst));
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            // Asked for twice: as a program ends that does not look.
+            std::process::exit(130);
+        }
+    });
 }
 
 /// Whether the work is to end.

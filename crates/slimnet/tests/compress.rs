@@ -177,6 +177,31 @@ fn kills_change_no_byte() {
 }
 
 #[test]
+fn training_that_was_ended_goes_on_unless_its_options_changed() {
+    let recipe = "data = \"digits\"\nsave-every = 0.02\n[[step]]\ncommand = \"train\"\nepochs = 40\n";
+    let folder = with_recipe(recipe);
+    let arguments = "compress net.onnx --recipe r.toml -o out.onnx";
+    let end_midway = || {
+        let mut child = folder.command(&format!("{arguments} --quiet")).spawn().unwrap();
+        while !folder.path("out.onnx.work/1-train/network.onnx.checkpoint").exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    let said = || String::from_utf8(folder.run(arguments).stderr).unwrap();
+    end_midway();
+    let same = said();
+    assert!(same.contains("going on after step"), "{same}");
+    write(&folder, &recipe.replace("40", "41"));
+    end_midway();
+    write(&folder, &recipe.replace("40", "2"));
+    let changed = said();
+    assert!(changed.contains("epoch 2 of 2") && !changed.contains("going on"), "{changed}");
+}
+
+#[test]
 fn a_missed_target_is_the_end_and_its_network_the_result() {
     // Weights that are not dead at all are taken for dead: the check after it finds other outputs.
     let folder = with_recipe(

@@ -196,13 +196,58 @@ fn kept_work_of_other_options_is_refused() {
         )
     };
     let mut child = folder.command(&format!("{} --quiet", prune(""))).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(800));
+    // Before the first round has ended, too.
+    let kept = folder.path("out.onnx.work/loop.json");
+    while !kept.exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     child.kill().unwrap();
     child.wait().unwrap();
-    fs::write(folder.path("out.onnx.work/loop.json"), "{").unwrap();
-    let (code, said) = refused(&folder, &prune("--seed 1"));
-    assert_eq!(code, 1, "{said}");
-    assert!(said.contains("--resume"), "{said}");
+    for (more, words) in [("--seed 1", "other options"), ("--weight-decay 0.1", "other options")] {
+        let (code, said) = refused(&folder, &prune(more));
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(words) && said.contains("--resume"), "{said}");
+    }
+    fs::write(kept, "{").unwrap();
+    let (code, said) = refused(&folder, &prune(""));
+    assert!(code == 1 && said.contains("damaged"), "{said}");
+}
+
+#[test]
+fn what_is_small_enough_is_left_alone_and_a_pattern_reaches_no_further() {
+    let folder = digits();
+    folder.succeed("prune net.onnx --weights --sparsity 0.6 --recover none -o sparse.onnx --quiet");
+    let report =
+        json(&folder.succeed("prune sparse.onnx --weights --sparsity 0.5 --recover none -o same.onnx --quiet --json"));
+    assert!(report["rounds"].as_array().unwrap().is_empty() && report["reached"] == true, "{report}");
+    assert_eq!(zeros(&network(&folder, "same.onnx")), zeros(&network(&folder, "sparse.onnx")));
+    let output = folder.run("prune net.onnx --nm 2:4 --sparsity 0.9 --recover none -o nm.onnx --quiet --json");
+    assert_eq!(output.status.code(), Some(3));
+    // Cubic steps of less than 1 % are steps all the same.
+    let cubic =
+        "prune net.onnx --weights --sparsity 0.9 --pace cubic --rounds 10 --recover none -o cubic.onnx --quiet --json";
+    assert_eq!(json(&folder.succeed(cubic))["rounds"].as_array().unwrap().len(), 10);
+    // A control of nothing removes nothing.
+    let control = "prune net.onnx --weights --sparsity 0.99 --rounds 1 --data digits --recover none --min-accuracy 100.5 --control \
+                   random -o none.onnx --quiet --json";
+    let output = folder.run(control);
+    let report = json(std::str::from_utf8(&output.stdout).unwrap());
+    assert_eq!((output.status.code(), report["left"].as_f64()), (Some(3), Some(1.0)));
+    assert_eq!(report["controls"][0]["left"].as_f64(), Some(1.0), "{report}");
+}
+
+#[test]
+fn records_stay_true_when_neurons_go() {
+    let folder = digits();
+    folder.succeed("prune net.onnx --nm 2:4 --sparsity 0.5 --recover none -o nm.onnx --quiet");
+    let records = |name: &str| {
+        let graph = network(&folder, name);
+        let of = |value: &slimnet_graph::graph::Value| value.metadata.iter().any(|(_, record)| record == "sparse 2:4");
+        graph.values().filter(|(_, value)| of(value)).count()
+    };
+    assert!(records("nm.onnx") > 3);
+    folder.succeed("prune nm.onnx --neurons --sparsity 0.4 --recover none -o less.onnx --quiet");
+    assert!(records("less.onnx") < records("nm.onnx"), "{} {}", records("less.onnx"), records("nm.onnx"));
 }
 
 #[test]
@@ -218,6 +263,12 @@ fn what_cannot_be_is_said() {
     says("prune net.onnx -o o.onnx --weights", 2, "--sparsity");
     says("prune net.onnx -o o.onnx --weights --sparsity 1", 2, "below 1");
     says("prune net.onnx -o o.onnx --weights --macs 0.5", 2, "still multiplied");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0", 2, "above 0");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --round 8", 2, "--round");
+    says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --threads 100000", 2, "--threads");
+    let data = "--data digits --recover";
+    says(&format!("prune net.onnx -o o.onnx --weights --sparsity 0.5 {data} least-squares"), 2, "--neurons");
+    says(&format!("prune net.onnx -o o.onnx --neurons --macs 0.5 {data} none --control scratch"), 2, "scratch");
     says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --exclude nothing_like_it", 2, "matches no tensor");
     says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --exclude ( ", 2, "--exclude");
     says("prune net.onnx -o o.onnx --weights --sparsity 0.5 --exclude .", 1, "excluded");

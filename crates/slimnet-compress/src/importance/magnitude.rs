@@ -10,8 +10,8 @@
 //!
 //! Groups: the norm over all slices of tensors of two axes or more that belong to the group, those that write it and those
 //! that read it, `Σ_s |w_s|` (L1) or `√(Σ_s w_s²)` (L2), divided by the mean over the groups of its axis that can be
-//! removed. Biases, scales and slopes are left out: they are on another scale. A whole row has the norm over all that goes
-//! with it. An element that two slices of a group share counts for each.
+//! removed. Biases, scales and slopes are left out: they are on another scale. A whole row has the norm over the slices of
+//! all its members and its own. An element that two slices of a group share counts once.
 //!
 //! # Parameters
 //! None.

@@ -1,6 +1,6 @@
 //! The slices of parameters that belong to the groups of a coupling, and sums over them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use slimnet_graph::Op;
 use slimnet_graph::axes::{Access, AxisCover, Coupling, GroupId};
@@ -29,6 +29,8 @@ pub(super) struct Spread {
     pub(super) run: usize,
     /// The group of each run.
     pub(super) groups: Vec<GroupId>,
+    /// The elements that another cover already counts for the group, or for one that goes with it; empty if there are none.
+    repeated: Vec<bool>,
     /// Whether what is lost with its groups passes through these slices ([`Slices::effects`]).
     effective: bool,
 }
@@ -58,11 +60,20 @@ impl Spread {
             access: cover.access,
             run: shape[covered..].iter().product(),
             groups: places.into_iter().map(|place| cover.groups[place]).collect(),
+            repeated: Vec::new(),
             effective: true,
         }
     }
 
+    fn group(&self, element: usize) -> GroupId {
+        self.groups[element / self.run]
+    }
+
     fn add(&self, terms: &[f64], sums: &mut GroupSums) {
+        if !self.repeated.is_empty() {
+            let once = terms.iter().enumerate().filter(|(element, _)| !self.repeated[*element]);
+            return once.for_each(|(element, term)| *sums[self.group(element).index()].get_or_insert(0.0) += term);
+        }
         for (run, group) in terms.chunks_exact(self.run).zip(&self.groups) {
             *sums[group.index()].get_or_insert(0.0) += run.iter().sum::<f64>();
         }
@@ -96,8 +107,32 @@ impl<'a> Slices<'a> {
         let whole = |group: &GroupId| !coupling.members(*group).is_empty();
         let wholes = coupling.groups().filter(whole).map(|group| (group, closure(group))).collect();
         let mut slices = Self { coupling, parameters, wholes };
+        slices.find_repeated();
         slices.find_effective();
         Ok(slices)
+    }
+
+    fn find_repeated(&mut self) {
+        let wholes: HashMap<GroupId, &BTreeSet<GroupId>> =
+            self.wholes.iter().map(|(group, closure)| (*group, closure)).collect();
+        for parameter in &mut self.parameters {
+            let spreads = &parameter.spreads;
+            // What reads counts first: where anything reads a group, nothing else is looked at.
+            let ranks = |spread: usize| (spreads[spread].access == Access::Writes, spread);
+            let repeats = |own: usize, other: usize, element: usize| {
+                let (group, before) = (spreads[own].group(element), spreads[other].group(element));
+                let member = || wholes.get(&group).is_some_and(|closure| closure.contains(&before));
+                if before == group { ranks(other) < ranks(own) } else { ranks(other).0 <= ranks(own).0 && member() }
+            };
+            let others = |own: usize| (0..spreads.len()).filter(move |&other| other != own);
+            let repeated = |own: usize| -> Vec<bool> {
+                let again = |element: usize| others(own).any(|other| repeats(own, other, element));
+                let all: Vec<bool> = (0..parameter.data.len()).map(again).collect();
+                if all.contains(&true) { all } else { Vec::new() }
+            };
+            let found: Vec<_> = (0..spreads.len()).map(repeated).collect();
+            parameter.spreads.iter_mut().zip(found).for_each(|(spread, repeated)| spread.repeated = repeated);
+        }
     }
 
     fn find_effective(&mut self) {
@@ -112,7 +147,8 @@ impl<'a> Slices<'a> {
         }
     }
 
-    /// Sums over all slices of each group, of a term for each element. What goes with a whole row counts for it.
+    /// Sums over all slices of each group, of a term for each element, which counts once. What goes with a whole row counts
+    /// for it.
     pub(super) fn sums(&self, terms: impl Fn(&Parameter) -> Vec<f64>) -> GroupSums {
         let mut sums = vec![None; self.coupling.group_count()];
         for parameter in &self.parameters {
@@ -206,9 +242,40 @@ fn dequantized(graph: &Graph, value: ValueId) -> Option<slimnet_graph::Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slimnet_graph::Tensor;
     use slimnet_graph::axes::{CoupleOptions, couple};
+    use slimnet_graph::graph::{Dim, Value};
+    use slimnet_graph::infer::infer_graph;
+    use slimnet_graph::ops::layout::{Reshape, Transpose};
     use slimnet_graph::ops::product::MatMul;
+    use slimnet_graph::{ElementType, Tensor};
+
+    /// Several axes of one tensor can hold the same group.
+    #[test]
+    fn an_element_counts_once() {
+        let mut graph = Graph::new("united");
+        let x = graph.add_value(Value::new("x")).unwrap();
+        (graph.value_mut(x).element_type, graph.value_mut(x).shape) =
+            (Some(ElementType::F32), Some(vec![Dim::named("N"), 4usize.into()]));
+        graph.add_input(x).unwrap();
+        let w = graph.add_constant("w", Tensor::from_values(vec![4, 6], vec![1f32; 24]).unwrap());
+        let y = graph.apply("y", MatMul {}, &[x, w]);
+        // The matrix behind is kept as [2, 3, 2] and comes as [6, 2]: its outer axes are united, element by element.
+        let numbers = (0..12).map(|number| number as f32).collect();
+        let v = graph.add_constant("v", Tensor::from_values(vec![2, 3, 2], numbers).unwrap());
+        let moved = graph.apply("moved", Transpose { perm: Some(vec![2, 1, 0]) }, &[v]);
+        let shape = graph.add_constant("shape", Tensor::vector(vec![6i64, 2]));
+        let flat = graph.apply("flat", Reshape { allowzero: false }, &[moved, shape]);
+        let z = graph.apply("z", MatMul {}, &[y, flat]);
+        graph.add_output(z);
+        infer_graph(&mut graph).unwrap();
+        let coupling = couple(&graph, &CoupleOptions::default()).unwrap();
+        let reads = coupling.covers(v).iter().filter(|cover| cover.access == Access::Reads);
+        assert_eq!(reads.map(|cover| cover.groups[0]).collect::<Vec<_>>().len(), 2);
+        let slices = Slices::new(&graph, &coupling, |value| value == v).unwrap();
+        let sums = slices.effects(|parameter| parameter.data.iter().map(|&x| f64::from(x)).collect());
+        let hidden = coupling.covers(w).iter().find(|cover| cover.axes == [1]).unwrap();
+        assert_eq!(sums[hidden.groups[0].index()], Some(66.0));
+    }
 
     /// A block whose axes are neither side by side nor in order, as a Transpose leaves them.
     #[test]

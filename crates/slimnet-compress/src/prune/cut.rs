@@ -7,7 +7,7 @@ use slimnet_graph::cost::{CostOptions, cost};
 use slimnet_graph::graph::Graph;
 use slimnet_graph::tensor::Tensor;
 
-use super::{Amount, LoopError, NeuronChoice, PruneError, Request, Subject, WeightChoice};
+use super::{Amount, LoopError, Most, NeuronChoice, PruneError, Request, Subject, WeightChoice};
 use super::{measure, prune_neurons, prune_weights};
 use crate::constraint::Pattern;
 use crate::importance::{Evidence, score_groups, score_weights};
@@ -53,8 +53,10 @@ impl<'a> Cutter<'a> {
 
     /// What is to be left at the end, as a part of the original.
     pub fn aim(&self) -> f64 {
-        let most = self.request.target.most;
-        if most < 1.0 { most } else { most / self.whole }
+        match self.request.target.most {
+            Most::Part(part) => part,
+            Most::Count(count) => count / self.whole,
+        }
     }
 
     /// What is left, as a part of the original.

@@ -14,7 +14,7 @@ pub mod weights;
 pub use amount::{Amount, measure};
 pub use error::PruneError;
 pub use neurons::{NeuronChoice, PrunedAxis, PrunedNeurons, SkippedAxis, prune_neurons};
-pub use request::{Accuracy, Request, Subject, Target};
+pub use request::{Accuracy, Most, Request, Subject, Target};
 pub use run::{Alone, Ended, Look, LoopError, Measured, Pruned, Round, Verdict, forget, prune};
 pub use schedule::Schedule;
 pub use weights::{PrunedWeight, PrunedWeights, WeightChoice, prune_weights};

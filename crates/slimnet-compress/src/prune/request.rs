@@ -27,8 +27,17 @@ pub enum Subject {
 pub struct Target {
     /// What is counted.
     pub amount: Amount,
-    /// What may be left of it: a part of the original below 1, else a number.
-    pub most: f64,
+    /// What may be left of it.
+    pub most: Most,
+}
+
+/// What may be left.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Most {
+    /// A part of what the original has.
+    Part(f64),
+    /// So much.
+    Count(f64),
 }
 
 /// When a network is accurate enough, on the validation samples.

@@ -11,6 +11,7 @@ use slimnet_graph::onnx::{self, ReadError, WriteError};
 use super::PruneError;
 use super::cut::{Cutter, before};
 use super::request::Request;
+use super::weights::mend_patterns;
 use crate::importance::{Criterion, ImportanceError};
 use crate::material::Material;
 use crate::recover::{Recovered, TrainingError, Unfinished, Watch, recover};
@@ -111,11 +112,11 @@ pub struct Round {
 }
 
 impl Round {
-    fn new(round: usize, aim: f64) -> Self {
+    fn new(round: usize, aim: f64, left: f64) -> Self {
         Self {
             round,
             aim,
-            left: 1.0,
+            left,
             removed: 0,
             before: None,
             after: None,
@@ -181,11 +182,26 @@ struct State {
     /// Bits of numbers, so that they return exactly.
     progress: u64,
     step: u64,
+    /// The file of the last network that was alright; none: that is the original.
+    network: Option<String>,
+}
+
+impl State {
+    /// Keeps it: what it names is on disk already, and what it no longer names can go.
+    fn keep(&self, store: &Store) -> Result<(), StoreError> {
+        store.keep_text(STATE, &serde_json::to_string_pretty(self).unwrap_or_default())?;
+        for name in NETWORKS.iter().filter(|name| self.network.as_deref() != Some(**name)) {
+            store.forget(name);
+        }
+        Ok(())
+    }
 }
 
 const STATE: &str = "loop.json";
-const NETWORK: &str = "alright.onnx";
-const TRAINING: &str = "recovery.checkpoint";
+/// By turns, so that one is whole until the state names the other.
+const NETWORKS: [&str; 2] = ["alright-1.onnx", "alright-2.onnx"];
+/// States of a recovery and of its repetition.
+const TRAININGS: [&str; 2] = ["recovery-1.checkpoint", "recovery-2.checkpoint"];
 
 /// Prunes a network in rounds. `identity` says what all depends on: kept work of another is refused.
 ///
@@ -209,24 +225,27 @@ pub fn prune(
         rounds: Vec::new(),
         progress: 0f64.to_bits(),
         step: (1.0 / request.rounds.max(1) as f64).to_bits(),
+        network: None,
     };
     let mut network = original.clone();
     if let Some(text) = store.text(STATE)? {
-        let kept: Option<State> = serde_json::from_str(&text).ok();
-        let Some(kept) = kept.filter(|kept| kept.identity == identity) else {
-            return Err(StoreError::Other(store.path(STATE).unwrap_or_default()).into());
-        };
-        state = kept;
-        if let Some(kept) = store.network(NETWORK)? {
-            network = kept;
+        let file = || store.path(STATE).unwrap_or_default();
+        state = serde_json::from_str(&text).map_err(|_| StoreError::Damaged(file()))?;
+        if state.identity != identity {
+            return Err(StoreError::Other(file()).into());
         }
+        if let Some(name) = &state.network {
+            network = store.network(name)?;
+        }
+    } else {
+        state.keep(store)?;
     }
     // Already small enough: nothing to do.
-    let done = |state: &State| match state.rounds.last() {
+    let done = |state: &State, left: f64| match state.rounds.last() {
         Some(round) => round.verdict == Verdict::Alright,
-        None => aim >= 1.0,
+        None => left <= aim,
     };
-    while !done(&state) {
+    while !done(&state, cutter.left(&network)?) {
         let (mut progress, step) = (f64::from_bits(state.progress), f64::from_bits(state.step));
         let kept = |progress: f64| request.schedule.kept(progress, aim);
         // A network that comes pruned is further already.
@@ -243,12 +262,12 @@ pub fn prune(
         let next = if progress + step > 1.0 - 1e-9 { 1.0 } else { progress + step };
         let number = state.rounds.len() + 1;
         look.begin(number, kept(next));
-        let unfinished = |part: &str| {
-            let run = format!("{identity} round {number} {part}");
-            store.path(TRAINING).map(|file| Unfinished { file, run })
+        let unfinished = |name: &str| {
+            let run = format!("{identity} round {number} {name}");
+            store.path(name).map(|file| Unfinished { file, run })
         };
         let last = next >= 1.0;
-        let mut round = Round::new(number, kept(next));
+        let mut round = Round::new(number, kept(next), already);
         let mut candidate = None;
         if let Some(cut) = cutter.cut(&network, kept(next), material)? {
             round.left = cutter.left(&cut.graph)?;
@@ -258,8 +277,8 @@ pub fn prune(
             let neurons = cut.neurons;
             let mut graph = cut.graph;
             round.verdict = Verdict::Inaccurate;
-            for part in ["first", "doubled"] {
-                let again = part == "doubled";
+            for (repetition, training) in TRAININGS.into_iter().enumerate() {
+                let again = repetition > 0;
                 match recover(
                     graph,
                     before(neurons.as_ref(), &network),
@@ -267,7 +286,7 @@ pub fn prune(
                     (last, again),
                     material,
                     look,
-                    unfinished(part),
+                    unfinished(training),
                 )? {
                     Recovered::Interrupted => return Ok(Ended::Interrupted),
                     Recovered::Diverged => {
@@ -283,7 +302,10 @@ pub fn prune(
                 let after = material.score(&graph)?;
                 round.after = after.map(Measured::from);
                 if request.accuracy.holds(score, after) {
-                    round.verdict = if last { Verdict::Alright } else { Verdict::Accurate };
+                    mend_patterns(&mut graph).map_err(PruneError::from)?;
+                    // Recovery may have removed what nobody reads any more.
+                    let small = last || cutter.left(&graph)? <= aim;
+                    round.verdict = if small { Verdict::Alright } else { Verdict::Accurate };
                     candidate = Some(graph);
                     break;
                 }
@@ -297,15 +319,18 @@ pub fn prune(
             network = reread(&candidate)?;
             state.progress = next.to_bits();
             round.left = cutter.left(&network)?;
-            store.keep_network(NETWORK, &network)?;
+            let name = NETWORKS[usize::from(state.network.as_deref() == Some(NETWORKS[0]))];
+            store.keep_network(name, &network)?;
+            state.network = Some(name.to_owned());
         } else {
             state.step = (step / 2.0).to_bits();
         }
         look.end(&round);
         state.rounds.push(round);
-        let text = serde_json::to_string_pretty(&state).unwrap_or_default();
-        store.keep_text(STATE, &text)?;
-        store.forget(TRAINING);
+        state.keep(store)?;
+        for name in TRAININGS {
+            store.forget(name);
+        }
     }
     let left = cutter.left(&network)?;
     Ok(Ended::Whole(Box::new(Pruned { network, original: score, rounds: state.rounds, left, aim })))
@@ -313,7 +338,9 @@ pub fn prune(
 
 /// Forgets what was kept.
 pub fn forget(store: &Store) {
-    store.clear(&[STATE, NETWORK, TRAINING]);
+    let [first, second] = NETWORKS;
+    let [training, repetition] = TRAININGS;
+    store.clear(&[STATE, first, second, training, repetition]);
 }
 
 /// The network as its file would give it back.

@@ -46,9 +46,9 @@ use slimnet_graph::tensor::{ElementType, Tensor};
 
 use super::pattern::{Matrix, is_possible};
 use super::{PruneError, Scope};
-use crate::constraint::{Constraint, Pattern, record, recorded};
+use crate::constraint::{Constraint, ConstraintError, Pattern, record, recorded};
 use crate::importance::WeightScores;
-use crate::weight::Weight;
+use crate::weight::{Weight, weights};
 
 /// Which weights go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -165,12 +165,30 @@ pub fn prune_weights(
         if zeros > zeros_before {
             graph.set_data(value, Tensor::from_values(shape, values)?);
         }
-        if let Some(pattern) = pattern {
+        // What was 0 all over before begins at 0: it was not pruned.
+        let untouched = zeros == elements && zeros_before == zeros && earlier.is_none();
+        if let Some(pattern) = pattern.filter(|_| !untouched) {
             record(graph, value, Constraint::Sparse(pattern));
         }
         tensors.push(PrunedWeight { value, elements, zeros_before, zeros, pattern, too_small });
     }
     Ok(PrunedWeights { tensors })
+}
+
+/// Records single zeros for weights that no longer have the pattern that is recorded: removed inputs move groups.
+pub(super) fn mend_patterns(graph: &mut Graph) -> Result<(), ConstraintError> {
+    for weight in weights(graph) {
+        let Some(Constraint::Sparse(pattern)) = recorded(graph, weight.value)? else { continue };
+        let data = graph.value(weight.value).data.as_ref();
+        let values = data.and_then(|data| Some((data.shape(), data.values::<f32>().ok()?)));
+        let holds = values.is_some_and(|(shape, values)| {
+            Matrix::new(shape, weight.outputs, weight.inputs).is_some_and(|matrix| matrix.has(pattern, &values))
+        });
+        if pattern != Pattern::Single && !holds {
+            record(graph, weight.value, Constraint::Sparse(Pattern::Single));
+        }
+    }
+    Ok(())
 }
 
 /// The weights that have scores, once each, checked.

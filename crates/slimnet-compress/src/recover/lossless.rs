@@ -24,7 +24,7 @@
 //! # Source
 //! The lossless part of `simplify` ([`slimnet_graph::simplify`]).
 
-use slimnet_graph::graph::{Graph, ValueId};
+use slimnet_graph::graph::{Graph, Use, ValueId};
 use slimnet_graph::roles::passes_data;
 use slimnet_graph::simplify::{SimplifyError, SimplifyOptions, SimplifyReport, simplify};
 
@@ -36,6 +36,7 @@ use crate::constraint::KEY;
 /// If the graph is not valid; it may then be partly simplified, which computes the same.
 pub fn remove_dead_channels(graph: &mut Graph) -> Result<SimplifyReport, Box<SimplifyError>> {
     hand_records_on(graph);
+    let names = moved_names(graph);
     let options = SimplifyOptions { dead: 0.0, ..SimplifyOptions::default() };
     let report = simplify(graph, &options)?;
     // What is still computed is no weight.
@@ -43,7 +44,29 @@ pub fn remove_dead_channels(graph: &mut Graph) -> Result<SimplifyReport, Box<Sim
     for id in computed {
         graph.value_mut(id).metadata.retain(|(key, _)| key != KEY);
     }
+    // What is left of a weight in another shape takes its name over: options speak of weights by name.
+    for (weight, moved, name) in names {
+        if !graph.has_value(weight) && graph.has_value(moved) && graph.value(moved).data.is_some() {
+            graph.rename(moved, &name);
+        }
+    }
     Ok(report)
+}
+
+/// Weights, what they are in another shape, and their names; where several are made of one weight, the first.
+fn moved_names(graph: &Graph) -> Vec<(ValueId, ValueId, String)> {
+    let mut names = Vec::new();
+    for (weight, value) in graph.values().filter(|(_, value)| value.data.is_some()) {
+        let mut moved = weight;
+        loop {
+            let passing = |at: &Use| at.slot == 0 && passes_data(&graph.node(at.node).op);
+            let next = graph.value(moved).readers().find(passing).and_then(|at| graph.node(at.node).output(0));
+            let Some(next) = next.filter(|next| !graph.outputs().contains(next)) else { break };
+            names.push((weight, next, value.name.clone()));
+            moved = next;
+        }
+    }
+    names
 }
 
 /// Gives what is a recorded weight in another shape the weight's record: folding may leave only that.

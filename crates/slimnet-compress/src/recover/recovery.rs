@@ -14,7 +14,8 @@ use crate::material::Material;
 pub struct Recovery {
     /// Whether channels that carry no information any more are removed.
     pub lossless: bool,
-    /// Batches on which statistics of batch normalisation are measured anew.
+    /// Batches on which statistics of batch normalisation are measured anew, unless layers are solved: what computes what it did
+    /// is normalised as it was.
     pub statistics: Option<usize>,
     /// How layers that read removed channels are solved for what they computed.
     pub least_squares: Option<Calibration>,
@@ -42,8 +43,8 @@ pub enum Recovered {
     Interrupted,
 }
 
-/// Lets a network recover; `before` is what it was before neurons were removed. `last`: it is at the target. `again`: it recovered once and was not accurate enough; it is only
-/// trained, for as long again.
+/// Lets a network recover; `before` is what it was before neurons were removed. `last`: it is at the target. `again`: it
+/// recovered once and was not accurate enough; it is only trained, for as long again.
 ///
 /// # Errors
 /// If a step cannot be computed.
@@ -59,16 +60,15 @@ pub fn recover(
     if !again {
         mend(&mut graph, before, recovery, material)?;
     }
-    let (Some(training), Some(source)) = (&recovery.training, material.training) else {
+    let epochs = recovery.training.as_ref().map_or(0, |training| training.options.epochs);
+    let epochs = recovery.final_epochs.filter(|_| last).unwrap_or(epochs);
+    let (Some(training), Some(source), 1..) = (&recovery.training, material.training, epochs) else {
         return Ok(Recovered::Whole { graph: Box::new(graph), epochs: 0, loss: None });
     };
     let mut training = training.clone();
-    if let Some(epochs) = recovery.final_epochs.filter(|_| last) {
-        training.options.epochs = epochs;
-    }
-    let epochs = training.options.epochs;
+    training.options.epochs = epochs;
     Ok(match train(&graph, &training, source, material.threads, watch, unfinished)? {
-        Trained::Whole(graph, loss) => Recovered::Whole { graph, epochs, loss: Some(loss) },
+        Trained::Whole(graph, loss) => Recovered::Whole { graph, epochs, loss },
         Trained::Diverged(_) => Recovered::Diverged,
         Trained::Interrupted => Recovered::Interrupted,
     })
@@ -85,7 +85,6 @@ fn mend(
         remove_dead_channels(graph)?;
     }
     let Some(source) = material.training else { return Ok(()) };
-    // Layers that compute what they did are normalised as they were: either is done, not both.
     if let (Some(calibration), Some(before)) = (&recovery.least_squares, before) {
         least_squares(graph, &before, source, calibration, material.threads)?;
     } else if let Some(batches) = recovery.statistics {

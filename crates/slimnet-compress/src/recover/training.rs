@@ -60,8 +60,8 @@ pub enum TrainingError {
 /// How training ended.
 #[derive(Debug)]
 pub enum Trained {
-    /// At its end: the network, and the mean loss of the last epoch.
-    Whole(Box<Graph>, f64),
+    /// At its end: the network, and the mean loss of the last epoch, if one was trained now.
+    Whole(Box<Graph>, Option<f64>),
     /// Somewhere the loss was not finite; says where.
     Diverged(String),
     /// Whoever looks on ended it; the state is kept.
@@ -94,7 +94,7 @@ pub fn train(
             Err(error) => return Err(error.into()),
         }
     }
-    let mut looking = Looking { watch, unfinished, kept: Instant::now(), loss: 0.0 };
+    let mut looking = Looking { watch, unfinished, kept: Instant::now(), loss: None };
     match trainer.fit(source, threads, &mut looking) {
         Ok(true) => {}
         Ok(false) => {
@@ -118,7 +118,7 @@ struct Looking<'a> {
     watch: &'a mut dyn Watch,
     unfinished: Option<Unfinished>,
     kept: Instant,
-    loss: f64,
+    loss: Option<f64>,
 }
 
 impl Looking<'_> {
@@ -140,8 +140,10 @@ impl Observer<TrainingError> for Looking<'_> {
     }
 
     fn after_epoch(&mut self, trainer: &Trainer, _epoch: u64, loss: f64) -> Result<Control, TrainingError> {
-        self.loss = loss;
+        self.loss = Some(loss);
         if trainer.step_number() == trainer.steps() {
+            // For a run that is cut off after it, before what it is for is done.
+            self.keep(trainer)?;
             return Ok(Control::Continue);
         }
         self.after_step(trainer, loss)

@@ -20,7 +20,7 @@ pub struct Prune {
     /// File to write (may be NET itself)
     #[arg(long, short, value_name = "OUT", required_unless_present = "dry_run")]
     pub output: Option<PathBuf>,
-    /// Write nothing: show what the first round would remove if it were the only one
+    /// Write nothing: show what would go if it went at once, without recovery
     #[arg(long)]
     pub dry_run: bool,
     #[command(flatten)]
@@ -77,10 +77,10 @@ pub struct What {
     #[arg(long, value_name = "REGEX")]
     pub exclude: Vec<String>,
     /// Neurons: keep multiples of so many channels where that can be
-    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = at_least_one)]
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = at_least_one, conflicts_with_all = ["weights", "nm", "block"])]
     pub round: usize,
     /// Neurons may go over which a normalisation, softmax, mean or maximum is computed, which changes what it gives
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["weights", "nm", "block"])]
     pub approximate: bool,
     /// Which zeros of the network stay zeros: auto (recorded ones, and those of weights of which 30 % are 0), recorded or nothing
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = keep())]
@@ -125,7 +125,7 @@ pub struct Targets {
 #[command(next_help_heading = "Recovery")]
 pub struct RecoveryOptions {
     /// What is done after each cut, in this order: lossless (removes channels that carry nothing), statistics (measures batch
-    /// normalization anew), least-squares (solves layers for what they computed), distillation (learns from the original),
+    /// normalization anew), least-squares (instead: solves layers that read removed neurons for what they computed), distillation (learns from the original),
     /// labels (learns from labels); or none [default: lossless,statistics,distillation; without data lossless]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub recover: Vec<RecoverName>,

@@ -79,6 +79,11 @@ pub fn run(options: &Eval, global: &Global, console: Console) -> Result<Outcome>
 
 /// The threads that the command line asks for.
 pub fn threads(global: &Global) -> Result<Threads> {
+    const MOST: usize = 1024;
+    if global.threads() > MOST {
+        let found = global.threads();
+        return Err(Failure::usage(&format!("--threads: expected at most {MOST}, found {found}")));
+    }
     Threads::new(global.threads()).map_err(|error| Failure::new("cannot start threads", &error))
 }
 

@@ -1,7 +1,6 @@
 //! How networks are trained: what the command line asks for, in the library's words.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use slimnet_data::Augmentation;
 use slimnet_engine::job::Loss;
@@ -9,10 +8,8 @@ use slimnet_engine::optimize::Rule;
 use slimnet_engine::train::{Metric, TrainOptions};
 use slimnet_graph::Op;
 use slimnet_graph::graph::Graph;
-use slimnet_graph::zoo::random::Stream;
 
 use crate::arguments::{Learning, LossName, OptimizerName};
-use crate::failure::{Failure, Result};
 
 /// Convolutions from which on a network without any normalisation is taken for one whose normalisation was folded away.
 const DEEP: usize = 6;
@@ -79,40 +76,4 @@ pub fn looks_folded(network: &Graph) -> bool {
         )
     };
     count(normalizes) == 0 && count(|op| matches!(op, Op::Conv(_))) >= DEEP
-}
-
-/// A hash of all that a result depends on.
-#[derive(Debug, Default)]
-pub struct Identity(u64);
-
-impl Identity {
-    /// Mixes a text in.
-    pub fn mix(&mut self, text: &str) {
-        self.0 = Stream::named(self.0, text).bits(0);
-    }
-
-    /// Mixes a network in.
-    pub fn network(&mut self, network: &Graph) {
-        for (_, value) in network.values() {
-            self.mix(&format!("{} {:?}", value.name, value.metadata));
-            if let Some(bytes) = value.data.as_ref().and_then(|data| data.bytes()) {
-                bytes.chunks(4096).for_each(|chunk| self.mix(&format!("{chunk:?}")));
-            }
-        }
-        for (_, node) in network.nodes() {
-            self.mix(&format!("{} {:?} {:?} {:?}", node.name, node.op, node.inputs(), node.outputs()));
-        }
-    }
-
-    /// Mixes the contents of a network's file in.
-    pub fn file(&mut self, file: &Path) -> Result<()> {
-        let bytes = std::fs::read(file).map_err(|error| Failure::new("cannot read the teacher", &error).about(file))?;
-        bytes.chunks(4096).for_each(|chunk| self.mix(&format!("{chunk:?}")));
-        Ok(())
-    }
-
-    /// The hash in letters.
-    pub fn text(&self) -> String {
-        format!("{:016x}", self.0)
-    }
 }

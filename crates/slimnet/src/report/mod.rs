@@ -10,7 +10,6 @@ pub mod json;
 pub mod layer;
 pub mod new;
 pub mod number;
-#[allow(dead_code)] // for the commands of techniques
 pub mod proof;
 pub mod prune;
 pub mod simplify;

@@ -74,6 +74,8 @@ impl NetworkScores {
 pub struct ControlReport {
     /// `scratch` or `random`.
     pub control: &'static str,
+    /// What is left of what the target counts, as a part of the original.
+    pub left: f64,
     /// Epochs that it was trained for.
     pub epochs: u64,
     /// Mean loss of the last of them.
@@ -102,7 +104,8 @@ impl Report for PruneReport {
         }
         for control in &self.controls {
             let loss = control.training_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
-            let _ = writeln!(text, "  control {}: {} epochs{loss}", control.control, control.epochs);
+            let ControlReport { control, left, epochs, .. } = control;
+            let _ = writeln!(text, "  control {control}: {:.1} % left, {epochs} epochs{loss}", 100.0 * left);
         }
         if !self.reached {
             let _ = writeln!(

@@ -158,6 +158,7 @@ impl Runner<'_> {
         let outcome = super::run(&parsed, self.console.keeping(&kept))?;
         let seconds = begun.elapsed().as_secs_f64();
         let Kept { headline, text, report } = kept.into_inner();
+        // A note, not a result: stdout holds one report, as text as well as with --json.
         self.console.note(text.trim_end());
         if let Some(made) = made.as_ref().filter(|made| !made.exists()) {
             return Err(Failure::because("it wrote no network to", "there is no such file").about(made));

@@ -2,7 +2,7 @@
 
 use slimnet_compress::control::reinitialise;
 use slimnet_compress::material::Material;
-use slimnet_compress::prune::{self, Accuracy, Ended, Pruned, Request, Target, Verdict};
+use slimnet_compress::prune::{self, Accuracy, Ended, Most, Pruned, Request, Target, Verdict};
 use slimnet_compress::recover::training::{Trained, train};
 use slimnet_compress::store::Store;
 use slimnet_graph::graph::Graph;
@@ -19,12 +19,14 @@ pub(super) struct Control {
     /// Mean loss of the last epoch of training.
     pub training_loss: Option<f64>,
     pub epochs: u64,
+    /// What is left of what the target counts, as a part of the original.
+    pub left: f64,
 }
 
 impl Control {
     /// What is reported of it, besides the proof.
     pub fn report(&self) -> ControlReport {
-        ControlReport { control: self.name, epochs: self.epochs, training_loss: self.training_loss }
+        ControlReport { control: self.name, epochs: self.epochs, left: self.left, training_loss: self.training_loss }
     }
 }
 
@@ -51,7 +53,7 @@ fn scratch(request: &Request, pruned: &Pruned, material: &Material<'_>, watcher:
     let mut network = pruned.network.clone();
     reinitialise(&mut network, None, request.seed).map_err(|error| cannot(&error))?;
     let (Some(training), Some(source)) = (&request.recovery.training, material.training) else {
-        return Err(Failure::usage("--control scratch: recovery trains nothing, so there is nothing to compare with"));
+        return Err(nothing_to_compare());
     };
     let mut training = training.clone();
     training.options.epochs = pruned.epochs();
@@ -60,8 +62,9 @@ fn scratch(request: &Request, pruned: &Pruned, material: &Material<'_>, watcher:
         Trained::Whole(network, loss) => Ok(Control {
             name: "scratch",
             network: *network,
-            training_loss: Some(loss),
+            training_loss: loss,
             epochs: training.options.epochs,
+            left: pruned.left,
         }),
         Trained::Diverged(why) => Err(Failure::because("cannot make the control from scratch", &why)),
         Trained::Interrupted => Err(interrupted()),
@@ -82,7 +85,7 @@ fn random(
     let request = Request {
         criterion: slimnet_compress::importance::Criterion::Random,
         accuracy: Accuracy::Any,
-        target: Target { most: pruned.left, ..request.target },
+        target: Target { most: Most::Part(pruned.left), ..request.target },
         rounds: rounds.max(1),
         ..request.clone()
     };
@@ -91,10 +94,15 @@ fn random(
     match ended.map_err(|error| Failure::new("cannot make the random control", &error))? {
         Ended::Whole(pruned) => {
             let (epochs, training_loss) = (pruned.epochs(), pruned.rounds.last().and_then(|round| round.training_loss));
-            Ok(Control { name: "random", network: pruned.network, training_loss, epochs })
+            Ok(Control { name: "random", left: pruned.left, network: pruned.network, training_loss, epochs })
         }
         Ended::Interrupted => Err(interrupted()),
     }
+}
+
+/// There is no training that a network from scratch could have as much of.
+pub(super) fn nothing_to_compare() -> Failure {
+    Failure::usage("--control scratch: recovery trains nothing, so there is nothing to compare with")
 }
 
 fn interrupted() -> Failure {

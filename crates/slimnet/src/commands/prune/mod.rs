@@ -5,7 +5,7 @@ mod options;
 mod samples;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use slimnet_compress::constraint::{Pattern, settle};
 use slimnet_compress::material::Material;
@@ -28,9 +28,8 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
     let output = options.output.as_deref().filter(|_| !options.dry_run);
     if let Some(output) = output {
         files::check_output(output)?;
-        let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let read = options.data.iter().map(|data| Path::new(&data.data)).chain([options.recovery.teacher.as_path()]);
-        if let Some(taken) = read.into_iter().find(|read| whole(read) == whole(output)) {
+        if let Some(taken) = read.into_iter().find(|read| files::same(read, output)) {
             return Err(Failure::usage(&format!("--output would write over {}, which is read", taken.display())));
         }
     }
@@ -56,7 +55,7 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
             Material { training: None, validation: None, batch: 1, metric: None, lengths: &nothing, threads: &threads }
         }
     };
-    let (store, identity) = store(options, global, &original, samples.as_ref(), output)?;
+    let (store, identity) = store(options, global, &original, (samples.as_ref(), output), console)?;
     interrupt::watch();
     let mut watcher = Watcher::new(console, Progress::new(global));
     let ended = prune::prune(&original, &request, &excluded, &material, (&store, &identity), &mut watcher);
@@ -136,23 +135,19 @@ fn store(
     options: &Prune,
     global: &Global,
     original: &Graph,
-    samples: Option<&Samples>,
-    output: Option<&Path>,
+    (samples, output): (Option<&Samples>, Option<&Path>),
+    console: Console<'_>,
 ) -> Result<(Store, String)> {
     let Some(output) = output else { return Ok((Store::default(), String::new())) };
-    let folder = options.work.clone().unwrap_or_else(|| beside(output));
+    let folder = options.work.clone().unwrap_or_else(|| files::beside(output, ".work"));
     let identity = options::identity(options, global, original, samples)?;
-    let store = Store::new(&folder).map_err(|error| Failure::new("cannot keep unfinished work", &error))?;
-    if !options.resume {
-        prune::forget(&store);
+    let there = folder.exists();
+    if there && !options.resume {
+        console.note(&format!("the work in {} is given up (--resume goes on from it)", folder.display()));
+        prune::forget(&Store::new(&folder).map_err(|error| Failure::new("cannot keep unfinished work", &error))?);
+    } else if !there && options.resume {
+        console.note(&format!("there is no {}: pruning begins at the beginning", folder.display()));
     }
     let store = Store::new(&folder).map_err(|error| Failure::new("cannot keep unfinished work", &error))?;
     Ok((store, identity))
-}
-
-/// The folder of work beside an output.
-fn beside(output: &Path) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".work");
-    PathBuf::from(name)
 }

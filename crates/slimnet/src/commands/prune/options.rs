@@ -5,18 +5,19 @@ use std::path::Path;
 use regex_lite::Regex;
 use slimnet_compress::constraint::Pattern;
 use slimnet_compress::importance::Criterion;
-use slimnet_compress::prune::{Accuracy, Amount, Request, Schedule, Subject, Target};
+use slimnet_compress::prune::{Accuracy, Amount, Most, Request, Schedule, Subject, Target};
 use slimnet_compress::recover::{Calibration, Recovery, Training};
 use slimnet_engine::job::{JobOptions, Loss, Teacher};
 use slimnet_engine::train::statistics::Measurement;
 use slimnet_graph::graph::Graph;
 
 use super::samples::Samples;
-use crate::arguments::{Global, Prune, RecoverName, Targets, What};
+use crate::arguments::{ControlName, Global, Prune, RecoverName, Targets, What};
 use crate::commands::learning::{self, looks_folded};
 use crate::console::Console;
 use crate::failure::{Failure, Result};
 use crate::files;
+use crate::fingerprint::Fingerprint;
 
 /// Batches that statistics and least squares are measured on.
 const BATCHES: usize = 50;
@@ -72,6 +73,9 @@ pub(super) fn request(
         }
         _ => Accuracy::Any,
     };
+    if samples.is_some() && accuracy == Accuracy::Any {
+        console.note("accuracy is not asked: there are no labels or no validation samples");
+    }
     if let (Some(_), _) | (_, Some(_)) = (options.target.max_drop, options.target.min_accuracy) {
         let Some(samples) = samples else {
             return Err(Failure::usage("--max-drop and --min-accuracy are measured on data: say --data"));
@@ -90,6 +94,10 @@ pub(super) fn request(
         ..JobOptions::default()
     };
     let pace = options.target.pace;
+    let recovery = recovery(options, global, network, samples, console)?;
+    if options.control.contains(&ControlName::Scratch) && recovery.training.is_none() {
+        return Err(super::controls::nothing_to_compare());
+    }
     Ok(Request {
         subject,
         criterion,
@@ -98,7 +106,7 @@ pub(super) fn request(
         accuracy,
         schedule: pace,
         rounds: if pace == Schedule::OneShot { 1 } else { options.target.rounds },
-        recovery: recovery(options, global, network, samples, console)?,
+        recovery,
         judged_by,
         importance_samples: what.importance_samples,
         seed: global.seed,
@@ -113,12 +121,17 @@ pub(super) fn as_dry_run(request: &mut Request) {
     request.recovery = Recovery { lossless: request.recovery.lossless, ..Recovery::default() };
 }
 
+/// Below 1 a number is a part.
+fn most(number: f64) -> Most {
+    if number < 1.0 { Most::Part(number) } else { Most::Count(number) }
+}
+
 fn target(options: &Targets, what: &What) -> Result<Target> {
     let asked = [
-        (Amount::Sparsity, options.sparsity.map(|part| 1.0 - part)),
-        (Amount::Macs, options.macs),
-        (Amount::Params, options.params),
-        (Amount::Bytes, options.bytes),
+        (Amount::Sparsity, options.sparsity.map(|part| Most::Part(1.0 - part))),
+        (Amount::Macs, options.macs.map(most)),
+        (Amount::Params, options.params.map(most)),
+        (Amount::Bytes, options.bytes.map(most)),
     ];
     let found = asked.into_iter().find_map(|(amount, most)| Some(Target { amount, most: most? }));
     let Some(target) = found else {
@@ -147,6 +160,11 @@ fn recovery(
     };
     let steps = if asked.recover.is_empty() { usual } else { &asked.recover };
     let has = |step| steps.contains(&step);
+    if has(RecoverName::LeastSquares) && !options.what.neurons {
+        return Err(Failure::usage(
+            "--recover least-squares mends layers that read removed neurons: it goes with --neurons",
+        ));
+    }
     if has(RecoverName::None) && steps.len() > 1 {
         return Err(Failure::usage("--recover none stands alone"));
     }
@@ -197,15 +215,18 @@ fn recovery(
 
 /// What tells this work from other: whatever its result depends on.
 pub(super) fn identity(options: &Prune, global: &Global, network: &Graph, samples: Option<&Samples>) -> Result<String> {
-    let mut identity = learning::Identity::default();
+    let mut identity = Fingerprint::new();
     identity.network(network);
     if options.recovery.teacher != Path::new("self") {
-        identity.file(&options.recovery.teacher)?;
+        identity.path(&options.recovery.teacher)?;
     }
-    identity.mix(&format!("{:?} {:?} {:?}", options.what, options.target, options.recovery));
-    identity.mix(&format!("{:?} {:?} {}", options.learning, options.data, global.seed));
+    identity.text(&format!("{:?} {:?} {:?}", options.what, options.target, options.recovery));
+    identity.text(&format!("{:?} {:?} {}", options.learning, options.data, global.seed));
+    if let Some(data) = &options.data {
+        identity.path(Path::new(&data.data))?;
+    }
     if let Some(samples) = samples {
-        identity.mix(&format!("{:?} {}", samples.opened.preprocessing, samples.opened.splits.train.len()));
+        identity.text(&format!("{:?} {}", samples.opened.preprocessing, samples.opened.splits.train.len()));
     }
-    Ok(identity.text())
+    Ok(identity.hexadecimal())
 }

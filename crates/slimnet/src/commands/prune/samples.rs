@@ -47,7 +47,9 @@ impl Samples {
             None | Some(_) => None,
         };
         let name = |metric| -> Result<(Metric, String)> {
-            Ok((metric, network.value(eval::output(data, network)?).name.clone()))
+            let output = eval::output(data, network)?;
+            opened.check_classes(network, output, Some(metric))?;
+            Ok((metric, network.value(output).name.clone()))
         };
         let metric = metric.map(name).transpose()?;
         let training = opened.training(batch, global.seed, learning::augmentation(&options.learning))?;

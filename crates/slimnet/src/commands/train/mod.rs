@@ -13,7 +13,7 @@ use slimnet_engine::job::{Job, separate_statistics};
 use slimnet_engine::train::checkpoint::{self, CheckpointError};
 use slimnet_engine::train::statistics::{insert_batch_norm, reestimate_batch_norm};
 use slimnet_engine::train::{Best, Evaluator, Metric, Source, Trainer};
-use slimnet_graph::graph::{Graph, ValueId};
+use slimnet_graph::graph::Graph;
 
 use super::eval;
 use super::learning::{augmentation, looks_folded};
@@ -31,7 +31,7 @@ use watch::{Watcher, score};
 pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome> {
     let mut options = options.clone();
     files::check_output(&options.output)?;
-    let file = options.checkpoint.clone().unwrap_or_else(|| beside(&options.output));
+    let file = options.checkpoint.clone().unwrap_or_else(|| files::beside(&options.output, ".checkpoint"));
     check_files(&options, &file)?;
     let mut network = files::read(&options.network)?;
     let cannot = |error: &dyn std::error::Error| Failure::new("cannot train", error).about(&options.network);
@@ -52,7 +52,7 @@ pub fn run(options: &Train, global: &Global, console: Console) -> Result<Outcome
         Some(LossName::None) => None,
         loss => Some(eval::metric(loss, &mut opened, &network, output)?),
     };
-    check_classes(&network, output, metric, &opened)?;
+    opened.check_classes(&network, output, metric)?;
     let teachers = teachers(options)?;
     let threads = eval::threads(global)?;
     let source = opened.training(options.data.batch, global.seed, augmentation(&options.learning))?;
@@ -210,40 +210,25 @@ fn sparse_note(sparse: &[Sparse]) -> Option<String> {
     }
 }
 
-/// Refuses labels beyond the classes of the network before anything is computed.
-fn check_classes(network: &Graph, output: ValueId, metric: Option<Metric>, opened: &Opened) -> Result<()> {
-    let axis = slimnet_engine::job::scores::ending(network, output).class_axis().unwrap_or(1);
-    let classes = network.value(output).shape.as_ref().and_then(|shape| shape.get(axis)?.known());
-    match classes {
-        Some(classes) if opened.has_classes() && metric == Some(Metric::Classes) => {
-            opened.splits.require_classes(classes).map_err(|error| Failure::new("data and network do not fit", &error))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Refuses to write over what is read, or over what is no state of training.
 fn check_files(options: &Train, state: &Path) -> Result<()> {
-    let same = |a: &Path, b: &Path| {
-        let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        whole(a) == whole(b)
-    };
     let data = Path::new(&options.data.data);
     let read = || options.teachers.iter().map(PathBuf::as_path).chain([data]);
     let mut written = vec![("--checkpoint", state)];
     written.extend(options.log.as_deref().map(|log| ("--log", log)));
     for (option, file) in &written {
-        let taken = read().chain([options.network.as_path(), options.output.as_path()]).find(|other| same(file, other));
+        let taken =
+            read().chain([options.network.as_path(), options.output.as_path()]).find(|other| files::same(file, other));
         if let Some(taken) = taken {
             let why = format!("{option} would write over {}, which is read or written otherwise", taken.display());
             return Err(Failure::usage(&why));
         }
     }
-    if let Some(taken) = read().find(|other| same(&options.output, other)) {
+    if let Some(taken) = read().find(|other| files::same(&options.output, other)) {
         return Err(Failure::usage(&format!("--output would write over {}, which is read", taken.display())));
     }
     if let [(_, state), (_, log)] = written.as_slice()
-        && same(state, log)
+        && files::same(state, log)
     {
         return Err(Failure::usage("--log and --checkpoint are one file"));
     }
@@ -258,13 +243,6 @@ fn check_files(options: &Train, state: &Path) -> Result<()> {
             .advise("say --checkpoint FILE, or move it away"));
     }
     Ok(())
-}
-
-/// The file of the state beside an output.
-fn beside(output: &Path) -> PathBuf {
-    let mut name = output.as_os_str().to_owned();
-    name.push(".checkpoint");
-    PathBuf::from(name)
 }
 
 /// Goes on from a saved state, if that was asked for and there is one.

@@ -6,10 +6,11 @@ use slimnet_engine::train::{Metric, TrainOptions};
 use slimnet_graph::graph::Graph;
 
 use crate::arguments::{Global, Train};
-use crate::commands::learning::{self, Identity, augmentation, looks_folded};
+use crate::commands::learning::{self, augmentation, looks_folded};
 use crate::failure::{Failure, Result};
 use crate::feed::Opened;
 use crate::files;
+use crate::fingerprint::Fingerprint;
 
 /// Batches that batch normalisation is measured on where it is put in.
 const INSERTION_BATCHES: usize = 50;
@@ -60,21 +61,22 @@ pub(super) fn measurement(options: &Train, batches: Option<usize>) -> Measuremen
 
 /// What tells this run from others: whatever its result depends on.
 pub(super) fn identity(options: &Train, global: &Global, network: &Graph, opened: &Opened) -> Result<String> {
-    let mut identity = Identity::default();
+    let mut identity = Fingerprint::new();
     identity.network(network);
     for teacher in &options.teachers {
-        identity.file(teacher)?;
+        identity.path(teacher)?;
     }
     let (learning, data) = (&options.learning, &options.data);
     let train = train_options(options, global, looks_folded(network));
-    identity.mix(&format!("{train:?} {:?}", augmentation(learning)));
-    identity.mix(&format!("{:?} {} {:?} {:?}", learning.loss, learning.label_smoothing, options.freeze, options.train));
-    identity.mix(&format!("{} {:?} {}", learning.temperature, learning.alpha, options.freeze_batch_norm));
-    identity.mix(&format!("{:?} {:?}", options.teacher_weights, data.output_names));
-    identity.mix(&format!("{} {:?} {:?}", options.best, options.patience, options.insert_bn));
-    identity.mix(&format!("{:?} {}", options.keep, options.fresh));
-    identity.mix(&format!("{} {:?} {:?}", data.data, opened.preprocessing, data.inputs));
-    identity.mix(&format!("{:?} {:?} {}", data.validation, data.test, data.split_seed));
-    identity.mix(&format!("{} {:?}", opened.splits.train.len(), options.only_classes));
-    Ok(identity.text())
+    identity.text(&format!("{train:?} {:?}", augmentation(learning)));
+    identity
+        .text(&format!("{:?} {} {:?} {:?}", learning.loss, learning.label_smoothing, options.freeze, options.train));
+    identity.text(&format!("{} {:?} {}", learning.temperature, learning.alpha, options.freeze_batch_norm));
+    identity.text(&format!("{:?} {:?}", options.teacher_weights, data.output_names));
+    identity.text(&format!("{} {:?} {:?}", options.best, options.patience, options.insert_bn));
+    identity.text(&format!("{:?} {}", options.keep, options.fresh));
+    identity.text(&format!("{} {:?} {:?}", data.data, opened.preprocessing, data.inputs));
+    identity.text(&format!("{:?} {:?} {}", data.validation, data.test, data.split_seed));
+    identity.text(&format!("{} {:?}", opened.splits.train.len(), options.only_classes));
+    Ok(identity.hexadecimal())
 }
