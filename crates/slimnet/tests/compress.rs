@@ -107,6 +107,34 @@ fn a_recipe_gives_what_its_commands_give() {
 }
 
 #[test]
+fn pruned_twice_by_a_recipe() {
+    let folder = with_recipe(
+        "data = \"digits\"\nmax-drop = 100\nepochs = 1\n\
+         [[step]]\ncommand = \"prune\"\nneurons = true\nmacs = 0.6\nrounds = 2\nround = 2\n\
+         [[step]]\ncommand = \"prune\"\nblock = \"2x1\"\nsparsity = 0.5\nrecover = [\"statistics\", \"labels\"]\n\
+         [[step]]\ncommand = \"train\"\n",
+    );
+    let options = "--data digits --epochs 1 --quiet --seed 2";
+    let pruned = "--max-drop 100 -o";
+    folder.succeed(&format!("prune net.onnx --neurons --macs 0.6 --rounds 2 --round 2 {options} {pruned} a.onnx"));
+    folder.succeed(&format!(
+        "prune a.onnx --block 2x1 --sparsity 0.5 --recover statistics,labels {options} {pruned} b.onnx"
+    ));
+    folder.succeed(&format!("train b.onnx {options} -o c.onnx"));
+    let report = compress(&folder, "--seed 2");
+    for (step, name) in [("1-prune", "a.onnx"), ("2-prune", "b.onnx"), ("3-train", "c.onnx")] {
+        assert!(read(&folder, &format!("out.onnx.work/{step}/network.onnx")) == read(&folder, name), "{step}");
+    }
+    assert_eq!(report["steps"][0]["report"]["counted"], "macs");
+    let said = folder.succeed("compress net.onnx --recipe r.toml -o out.onnx --seed 2");
+    assert!(said.contains("% of the MACs left, "), "{said}");
+    // Other options of the second step: the first is not run again.
+    let recipe = fs::read_to_string(folder.path("r.toml")).unwrap().replace("sparsity = 0.5", "sparsity = 0.4");
+    write(&folder, &recipe);
+    assert_eq!(reused(&compress(&folder, "--seed 2")), [true, false, false]);
+}
+
+#[test]
 fn only_steps_whose_inputs_changed_are_run_again() {
     let recipe = "[[step]]\ncommand = \"simplify\"\n\
                   [[step]]\ncommand = \"train\"\ndata = \"digits\"\nepochs = 1\n\

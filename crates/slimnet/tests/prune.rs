@@ -151,11 +151,18 @@ fn a_target_out_of_reach_ends_with_the_nearest() {
             .clone()
     };
     assert!(accuracy("near.onnx").as_f64() >= accuracy("net.onnx").as_f64());
-    // More MACs than can go: each layer keeps a channel.
+    // More MACs than can go: each layer keeps a channel. The report says how little can be left.
     let prune = "prune net.onnx --neurons --macs 0.0001 --rounds 1 -o least.onnx --json --quiet";
     let output = folder.run(prune);
     assert_eq!(output.status.code(), Some(3));
-    assert!(json(std::str::from_utf8(&output.stdout).unwrap())["left"].as_f64().unwrap() < 0.1);
+    let report = json(std::str::from_utf8(&output.stdout).unwrap());
+    assert!(report["left"].as_f64().unwrap() < 0.1);
+    let reason = report["rounds"][0]["reason"].as_str().unwrap();
+    assert!(reason.ends_with("is the least that can be left"), "{reason}");
+    let output = folder.run("prune net.onnx --nm 2:4 --sparsity 0.9 --rounds 1 --recover none -o pattern.onnx --quiet");
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("as the pattern has no more zeros"), "{said}");
 }
 
 #[test]

@@ -25,6 +25,15 @@ pub(super) struct Cut {
     pub neurons: Option<Neurons>,
 }
 
+/// What became of a cut.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// The network is as small as was asked.
+    Cut(Box<Cut>),
+    /// So much cannot go, and why.
+    Short(String),
+}
+
 /// What a network was before neurons went, for layers that are solved for what they computed.
 pub(super) fn before<'a>(neurons: Option<&'a Neurons>, network: &'a Graph) -> Option<Before<'a>> {
     neurons.map(|(coupling, removed)| Before { network, coupling, removed })
@@ -120,8 +129,8 @@ impl<'a> Cutter<'a> {
         }))
     }
 
-    /// Cuts a network until `left` of the original is left; `None` if so much cannot go.
-    pub fn cut(&self, graph: &Graph, left: f64, material: &Material<'_>) -> Result<Option<Cut>, LoopError> {
+    /// Cuts a network until `left` of the original is left, if so much can go.
+    pub fn cut(&self, graph: &Graph, left: f64, material: &Material<'_>) -> Result<Attempt, LoopError> {
         let Request { criterion, scope, seed, .. } = *self.request;
         let evidence = self.evidence(material)?;
         let mut graph = graph.clone();
@@ -134,11 +143,17 @@ impl<'a> Cutter<'a> {
                 let pruned = prune_weights(&mut graph, &weights, &scores, choice, sparsity)?;
                 // A pattern has so many zeros and no more, and each tensor keeps something.
                 let spare = pruned.tensors.len() as f64 / self.whole;
-                if self.left(&graph)? > left + spare + 1e-12 {
-                    return Ok(None);
+                let least = self.left(&graph)?;
+                if least > left + spare + 1e-12 {
+                    let pattern = if pattern == Pattern::Single { "" } else { ", as the pattern has no more zeros" };
+                    return Ok(Attempt::Short(format!(
+                        "{:.1} % is the least that can be left{pattern}",
+                        100.0 * least
+                    )));
                 }
                 let lost = pruned.tensors.iter().map(|tensor| tensor.zeros - tensor.zeros_before);
-                Ok(Some(Cut { graph, removed: lost.sum::<usize>() as u64, neurons: None }))
+                let removed = lost.sum::<usize>() as u64;
+                Ok(Attempt::Cut(Box::new(Cut { graph, removed, neurons: None })))
             }
             Subject::Neurons { round, approximate } => {
                 let coupling = couple(&graph, &CoupleOptions { approximate, ..CoupleOptions::default() })?;
@@ -151,12 +166,21 @@ impl<'a> Cutter<'a> {
                 let reached = |graph: &Graph| Ok(self.left(graph)? <= left + 1e-12);
                 let pruned = match prune_neurons(&mut cut, &coupling, &scores, &excluded, choice, &reached) {
                     // All that could go is gone.
-                    Err(PruneError::NothingRemovable { .. }) if self.left(&graph)? < 1.0 => return Ok(None),
+                    Err(PruneError::NothingRemovable { why, .. }) if self.left(&graph)? < 1.0 => {
+                        return Ok(Attempt::Short(why));
+                    }
                     pruned => pruned?,
                 };
+                if !pruned.reached {
+                    let mut why = format!("{:.1} % is the least that can be left", 100.0 * self.left(&cut)?);
+                    if let Some(axis) = pruned.skipped.first() {
+                        why += &format!("; {:?} and what goes with it must stay: {}", axis.name, axis.reason);
+                    }
+                    return Ok(Attempt::Short(why));
+                }
                 let lost = pruned.axes.iter().map(|axis| axis.before - axis.after);
                 let removed = lost.sum::<usize>() as u64;
-                Ok(pruned.reached.then_some(Cut { graph: cut, removed, neurons: Some((coupling, pruned.groups)) }))
+                Ok(Attempt::Cut(Box::new(Cut { graph: cut, removed, neurons: Some((coupling, pruned.groups)) })))
             }
         }
     }

@@ -9,7 +9,7 @@ use slimnet_graph::infer::{GraphInferError, infer_graph};
 use slimnet_graph::onnx::{self, ReadError, WriteError};
 
 use super::PruneError;
-use super::cut::{Cutter, before};
+use super::cut::{Attempt, Cutter, before};
 use super::request::Request;
 use super::weights::mend_patterns;
 use crate::importance::{Criterion, ImportanceError};
@@ -109,6 +109,9 @@ pub struct Round {
     pub training_loss: Option<f64>,
     /// What became of it.
     pub verdict: Verdict,
+    /// Why so much cannot go, where that is the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Round {
@@ -123,6 +126,7 @@ impl Round {
             epochs: 0,
             training_loss: None,
             verdict: Verdict::Unreachable,
+            reason: None,
         }
     }
 }
@@ -269,7 +273,14 @@ pub fn prune(
         let last = next >= 1.0;
         let mut round = Round::new(number, kept(next), already);
         let mut candidate = None;
-        if let Some(cut) = cutter.cut(&network, kept(next), material)? {
+        let cut = match cutter.cut(&network, kept(next), material)? {
+            Attempt::Cut(cut) => Some(cut),
+            Attempt::Short(why) => {
+                round.reason = Some(why);
+                None
+            }
+        };
+        if let Some(cut) = cut {
             round.left = cutter.left(&cut.graph)?;
             round.removed = cut.removed;
             round.before = material.score(&cut.graph)?.map(Measured::from);

@@ -87,7 +87,7 @@ pub fn prove(entries: &[Entry<'_>], options: &ProofOptions) -> Result<ProofRepor
         bench.measure(&subjects, batch, &mut networks, &mut notes)?;
     }
     compare_accuracies(&mut networks);
-    let verdicts = verdicts::verdicts(&networks);
+    let (verdicts, disagreements) = (verdicts::verdicts(&networks), verdicts::disagreements(&networks));
     Ok(ProofReport {
         threads: threads.count(),
         instruction_set: instruction_set(),
@@ -95,6 +95,7 @@ pub fn prove(entries: &[Entry<'_>], options: &ProofOptions) -> Result<ProofRepor
         seed: options.seed,
         networks,
         notes,
+        disagreements,
         verdicts,
     })
 }

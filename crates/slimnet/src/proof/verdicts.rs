@@ -15,9 +15,12 @@ const TOLERANCE: f64 = 1e-4;
 /// One sentence for each promise that a network, compared with the first, does not keep.
 pub(super) fn verdicts(networks: &[NetworkProof]) -> Vec<String> {
     let Some((first, others)) = networks.split_first() else { return Vec::new() };
-    let unequal = networks.iter().filter_map(unequal);
-    let gains = others.iter().flat_map(|after| Comparison { before: first, after }.verdicts());
-    unequal.chain(gains).collect()
+    others.iter().flat_map(|after| Comparison { before: first, after }.verdicts()).collect()
+}
+
+/// One sentence for each network that the runtimes do not agree on.
+pub(super) fn disagreements(networks: &[NetworkProof]) -> Vec<String> {
+    networks.iter().filter_map(unequal).collect()
 }
 
 /// Whether runtimes do not agree on what the network computes.
@@ -30,7 +33,7 @@ fn unequal(network: &NetworkProof) -> Option<String> {
     }
     (relative > TOLERANCE).then(|| {
         let (found, allowed) = (difference(relative), difference(TOLERANCE));
-        format!("{name}: own and ort differ by {found} of the largest value; at most {allowed} is rounding")
+        format!("{name}: own and ort differ by {found} of the largest value; {allowed} is rounding, in a quantized network a step")
     })
 }
 
@@ -232,11 +235,12 @@ mod tests {
         let mut before = network("before");
         let difference = Difference { largest_difference: 0.01, largest_value: 10.0, ..Difference::default() };
         before.difference_of_runtimes = Some(difference);
-        let expected = "before: own and ort differ by 1.0e-3 of the largest value; at most 1.0e-4 is rounding";
-        assert_eq!(verdicts(&[before.clone()])[0].replace("0.001", "1.0e-3"), expected);
+        let expected = "before: own and ort differ by 1.0e-3 of the largest value; 1.0e-4 is rounding, in a quantized \
+                        network a step";
+        assert_eq!(disagreements(&[before.clone()])[0].replace("0.001", "1.0e-3"), expected);
         before.difference_of_runtimes = Some(Difference { largest_difference: 1e-4, ..difference });
-        assert!(verdicts(&[before.clone()]).is_empty());
+        assert!(disagreements(&[before.clone()]).is_empty());
         before.difference_of_runtimes = Some(Difference { not_comparable: 1, ..Difference::default() });
-        assert!(verdicts(&[before])[0].contains("not finite"));
+        assert!(disagreements(&[before])[0].contains("not finite"));
     }
 }

@@ -28,6 +28,8 @@ pub struct ProofReport {
     pub networks: Vec<NetworkProof>,
     /// What could not be measured, and why.
     pub notes: Vec<String>,
+    /// Networks that the runtimes do not agree on.
+    pub disagreements: Vec<String>,
     /// What did not pay.
     pub verdicts: Vec<String>,
 }
@@ -131,7 +133,9 @@ impl Report for ProofReport {
         let engines = format!("own (slimnet's engine, {}) and {ort}", self.instruction_set);
         let mut text = format!("medians of runs in turn, {threads}, in {engines}\n\n");
         text += &self.table().lines(width);
-        for (what, lines) in [("not measured", &self.notes), ("did not pay", &self.verdicts)] {
+        let sections =
+            [("not measured", &self.notes), ("not equal", &self.disagreements), ("did not pay", &self.verdicts)];
+        for (what, lines) in sections {
             if !lines.is_empty() {
                 let _ = writeln!(text, "\n  {what}:");
             }

@@ -83,6 +83,14 @@ pub struct ControlReport {
 }
 
 impl Report for PruneReport {
+    fn headline(&self) -> String {
+        let left = format!("{:.1} % of the {} left", 100.0 * self.left, self.counted_words());
+        match self.rounds.iter().rev().find_map(|round| round.after) {
+            Some(after) => format!("{left}, {}", measured(Some(after))),
+            None => left,
+        }
+    }
+
     fn text(&self, width: Option<usize>) -> String {
         let to = match &self.output {
             Some(output) => format!(" → {}", output.display()),
@@ -106,6 +114,10 @@ impl Report for PruneReport {
             let loss = control.training_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
             let ControlReport { control, left, epochs, .. } = control;
             let _ = writeln!(text, "  control {control}: {:.1} % left, {epochs} epochs{loss}", 100.0 * left);
+        }
+        // The last is of the smallest step.
+        if let Some(reason) = self.rounds.iter().rev().find_map(|round| round.reason.as_ref()) {
+            let _ = writeln!(text, "  So much cannot go: {reason}.");
         }
         if !self.reached {
             let _ = writeln!(
@@ -208,5 +220,6 @@ pub fn round_text(round: &Round) -> String {
     if round.after.is_some() {
         let _ = write!(text, ", {} after recovery", measured(round.after));
     }
-    format!("{text}: {}", words(round.verdict))
+    let reason = round.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    format!("{text}: {}{reason}", words(round.verdict))
 }
