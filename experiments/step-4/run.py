@@ -23,9 +23,11 @@ RESNET = "resnet20_cifar10_bn.onnx"
 CIFAR = "--data cifar10 --batch 64 --augment-crop 4 --augment-flip"
 
 
-def run(name, *commands, source=None, seed=0):
-    """One run: commands that make OUT of NET, the first of `source`: a run, or a network of MODELS."""
-    return {"name": name, "source": source, "commands": list(commands), "seed": seed}
+def run(name, *commands, source=None, seed=0, evaluate=None):
+    """One run: commands that make OUT of NET, the first of `source`: a run, or a network of MODELS. With `evaluate`, the options
+    of `eval`, the result is measured on the training and on the validation samples."""
+    known = {"name": name, "source": source, "commands": list(commands), "seed": seed}
+    return known if evaluate is None else {**known, "evaluate": evaluate}
 
 
 def mnist():
@@ -51,50 +53,92 @@ def mnist():
 
 
 def cifar():
-    """ResNet-20 with itself as teacher, 10 epochs in all."""
-    recover = f"--max-drop 100 --recover statistics,distillation,labels --rate 0.01 --weight-decay 0.0005 {CIFAR}"
-    neurons = f"prune NET -o OUT --neurons --macs 0.5 --importance taylor --rounds 1 --epochs 10 {recover}"
+    """ResNet-20 with itself as teacher, 10 epochs in all, prepared as it was trained. Measured with one thread."""
+    data = f"{CIFAR} --mean .485,.456,.406 --std .229,.224,.225 --threads 1"
+    recover = f"--max-drop 100 --weight-decay 0.0005 {data}"
+    neurons = (
+        "prune NET -o OUT --neurons --macs 0.51 --round 8 --importance fisher --rounds 1 --epochs 10 "
+        f"--recover least-squares,distillation,labels --rate 0.02 {recover}"
+    )
     yield run("cifar/neurons", neurons, source=RESNET)
-    weights = f"prune NET -o OUT --weights --sparsity 0.9 --rounds 4 --pace cubic --epochs 1 --final-epochs 7 {recover}"
+    weights = (
+        "prune NET -o OUT --weights --sparsity 0.9 --rounds 4 --pace cubic --epochs 1 --final-epochs 7 "
+        f"--recover statistics,distillation,labels --rate 0.01 {recover}"
+    )
     yield run("cifar/weights", weights, source=RESNET)
 
 
 def resnet8():
     """ResNet-8 trained here, so that what is held out was never seen."""
-    train = f"train NET -o OUT --epochs 15 --rate 0.05 --weight-decay 0.0005 {CIFAR}"
+    train = f"train NET -o OUT --epochs 15 --rate 0.05 --weight-decay 0.0005 {CIFAR} --threads 1"
     yield run("resnet8/dense", "new resnet8 -o OUT", train)
 
 
+# What the practical question compares, with the targets at so much left, and what each recovers with.
+METHODS = {
+    "weights": ("--weights --sparsity {zeros:g}", "lossless,statistics"),
+    "2:4": ("--nm 2:4 --sparsity {zeros:g}", "lossless,statistics"),
+    "blocks": ("--block 4x1 --sparsity {zeros:g}", "lossless,statistics"),
+    "neurons": ("--neurons --round 4 --params {part:g}", "least-squares"),
+}
+
+
+def practical(group, method, left):
+    """ResNet-8 pruned by a method to so many percent of its parameters, recovered as all others are."""
+    what, recover = METHODS[method]
+    what = what.format(zeros=round(1 - left / 100, 4), part=round(left / 100, 4))
+    steps = f"--rounds 1 --epochs 3 --max-drop 100 --recover {recover},distillation,labels"
+    prune = f"prune NET -o OUT {what} {steps} --rate 0.01 --weight-decay 0.0005 {CIFAR} --threads 1"
+    return run(f"{group}/{method}/{left:g}", prune, source="resnet8/dense")
+
+
 def table():
-    """The practical question: weights, patterns and neurons of ResNet-8 at equal numbers of parameters, recovered alike."""
-    recover = f"--max-drop 100 --recover statistics,distillation,labels --rate 0.01 --weight-decay 0.0005 {CIFAR}"
-    steps = "--rounds 1 --epochs 3"
+    """The practical question: weights, patterns and neurons of ResNet-8 at equal numbers of parameters."""
     for left in (50, 20, 10, 5):
-        zeros = f"{1 - left / 100:g}"
-        yield run(f"table/weights/{left}", f"prune NET -o OUT --weights --sparsity {zeros} {steps} {recover}", source="resnet8/dense")
-        yield run(f"table/blocks/{left}", f"prune NET -o OUT --block 4x1 --sparsity {zeros} {steps} {recover}", source="resnet8/dense")
-        yield run(f"table/neurons/{left}", f"prune NET -o OUT --neurons --params {left / 100} {steps} {recover}", source="resnet8/dense")
-    yield run("table/2:4/50", f"prune NET -o OUT --nm 2:4 --sparsity 0.5 {steps} {recover}", source="resnet8/dense")
+        for method in METHODS if left == 50 else ("weights", "blocks", "neurons"):
+            yield practical("table", method, left)
+
+
+def equal(done):
+    """The practical question at equal accuracy: of each method the amount at which it is as accurate on validation samples as 2:4,
+    to 0.1 pp, found by bisection."""
+    if "table/2:4/50" not in done:
+        return
+    level = done["table/2:4/50"]["validation_errors"]
+    for method in ("weights", "blocks", "neurons"):
+        for _ in range(7):
+            tried = [line for name, line in done.items() if name.split("/")[0] in ("table", "equal") and name.split("/")[1] == method]
+            points = {float(line["name"].split("/")[2]): line["validation_errors"] - level for line in tried}
+            if not points or min(map(abs, points.values())) <= 5:
+                break
+            enough = min((left for left, more in points.items() if more < 0), default=100)
+            # Accuracy is not quite monotonous: what is too small is looked for below what is enough.
+            too_few = max((left for left, more in points.items() if more > 0 and left < enough), default=enough / 2)
+            name = f"equal/{method}/{(left := round((enough * too_few) ** 0.5, 2)):g}"
+            yield practical("equal", method, left)
+            if name not in done:
+                break
 
 
 def widths():
-    """Small networks are harder to learn: the pruned architecture from random weights, and the pruned network."""
-    recover = f"--max-drop 100 --recover statistics,labels --rate 0.05 --weight-decay 0.0005 {CIFAR}"
-    train = f"train NET -o OUT --rate 0.05 --weight-decay 0.0005 --epochs 8 {CIFAR}"
-    yield run("widths/pruned/1", train, source="resnet8/dense")
+    """Small networks are harder to learn: the pruned architecture from random weights, and the pruned network, trained alike."""
+    measure = "--data cifar10 --threads 1"
+    train = f"train NET -o OUT --epochs 8 --rate 0.05 --weight-decay 0.0005 {CIFAR} --threads 1"
+    yield run("widths/pruned/1", train, source="resnet8/dense", evaluate=measure)
     for name, part in (("1-2", 0.5), ("1-4", 0.75), ("1-8", 0.875)):
-        prune = f"prune NET -o OUT --neurons --sparsity {part} --scope layer --rounds 1 --epochs 8 {recover}"
-        yield run(f"widths/pruned/{name}", prune, source="resnet8/dense")
+        prune = f"prune NET -o OUT --neurons --sparsity {part} --scope layer --rounds 1 --recover none --max-drop 100 {measure}"
+        yield run(f"widths/pruned/{name}", prune, train, source="resnet8/dense", evaluate=measure)
     for name in ("1", "1-2", "1-4", "1-8"):
-        yield run(f"widths/scratch/{name}", f"{train} --fresh", source=f"widths/pruned/{name}")
+        yield run(f"widths/scratch/{name}", f"{train} --fresh", source=f"widths/pruned/{name}", evaluate=measure)
 
 
-def runs():
-    """All runs, those that others depend on first."""
+def runs(done):
+    """All runs, those that others depend on first. `done` are the results, which some runs are chosen by."""
     yield from mnist()
     yield from cifar()
     yield from resnet8()
     yield from table()
+    yield from equal(done)
     yield from widths()
 
 
@@ -126,7 +170,7 @@ def main():
         done = {line["name"]: line for line in map(json.loads, RESULTS.read_text().splitlines())}
     file = lambda name: work / (name.replace("/", "-") + ".onnx")
     keys = {}
-    for what in runs():
+    for what in runs(done):
         name, source = what["name"], what["source"]
         keys[name] = hashlib.sha256(json.dumps([what, keys.get(source)], sort_keys=True).encode()).hexdigest()[:16]
         if names and not any(name.startswith(wanted) for wanted in names):
@@ -140,8 +184,6 @@ def main():
         begun = time.time()
         for command in what["commands"]:
             out = file(name) if command is what["commands"][-1] else file(f"{name}-new")
-            for other in keys:
-                command = command.replace(f"{{{other}}}", str(file(other)))
             parts = [{"NET": network, "OUT": out}.get(part, part) for part in command.split()]
             arguments = [program, *parts, "--seed", what["seed"], "--json"]
             if parts[0] != "new":
@@ -149,8 +191,14 @@ def main():
             report = call(arguments)
             network = out
         line = {"name": name, "key": keys[name], "what": what, "seconds": round(time.time() - begun, 1), **figures(report)}
+        if "evaluate" in what:
+            for part in ("train", "validation"):
+                arguments = [program, "eval", network, "--part", part, *what["evaluate"].split(), "--data-dir", data_dir, "--json"]
+                report = call(arguments)
+                line[f"{part}_loss"], line["parameters"] = report["loss"], report["parameters"]
         with RESULTS.open("a") as results:
             results.write(json.dumps(line) + "\n")
+        done[name] = line
         print("=", name, f"{line['seconds']} s", flush=True)
 
 
