@@ -56,9 +56,10 @@ def cifar():
     """ResNet-20 with itself as teacher, 10 epochs in all, prepared as it was trained. Measured with one thread."""
     data = f"{CIFAR} --mean .485,.456,.406 --std .229,.224,.225 --threads 1"
     recover = f"--max-drop 100 --weight-decay 0.0005 {data}"
+    # Inside of the blocks: the channels that blocks add to (those of bn2) stay. Half of each layer, in multiples of 8.
     neurons = (
-        "prune NET -o OUT --neurons --macs 0.51 --round 8 --importance fisher --rounds 1 --epochs 10 "
-        f"--recover least-squares,distillation,labels --rate 0.02 {recover}"
+        "prune NET -o OUT --neurons --macs 0.51 --round 8 --scope layer --exclude bn2 --importance l2 --rounds 1 --epochs 10 "
+        f"--recover least-squares,distillation,labels --rate 0.01 {recover}"
     )
     yield run("cifar/neurons", neurons, source=RESNET)
     weights = (
@@ -87,7 +88,7 @@ def practical(group, method, left):
     """ResNet-8 pruned by a method to so many percent of its parameters, recovered as all others are."""
     what, recover = METHODS[method]
     what = what.format(zeros=round(1 - left / 100, 4), part=round(left / 100, 4))
-    steps = f"--rounds 1 --epochs 3 --max-drop 100 --recover {recover},distillation,labels"
+    steps = f"--rounds 1 --epochs 2 --max-drop 100 --recover {recover},distillation,labels"
     prune = f"prune NET -o OUT {what} {steps} --rate 0.01 --weight-decay 0.0005 {CIFAR} --threads 1"
     return run(f"{group}/{method}/{left:g}", prune, source="resnet8/dense")
 
@@ -123,7 +124,7 @@ def equal(done):
 def widths():
     """Small networks are harder to learn: the pruned architecture from random weights, and the pruned network, trained alike."""
     measure = "--data cifar10 --threads 1"
-    train = f"train NET -o OUT --epochs 8 --rate 0.05 --weight-decay 0.0005 {CIFAR} --threads 1"
+    train = f"train NET -o OUT --epochs 5 --rate 0.05 --weight-decay 0.0005 {CIFAR} --threads 1"
     yield run("widths/pruned/1", train, source="resnet8/dense", evaluate=measure)
     for name, part in (("1-2", 0.5), ("1-4", 0.75), ("1-8", 0.875)):
         prune = f"prune NET -o OUT --neurons --sparsity {part} --scope layer --rounds 1 --recover none --max-drop 100 {measure}"
