@@ -81,7 +81,11 @@ impl FromStr for Pattern {
 
     /// `N:M` or `RxC`.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("expected N:M such as 2:4, or RxC such as 1x4, found {text:?}");
+        let wrong = || {
+            format!(
+                "expected N:M with N < M ≤ 64, such as 2:4, or RxC with at most 4096 elements, such as 4x1, found {text:?}"
+            )
+        };
         let pair = |separator| {
             let (first, second) = text.split_once(separator)?;
             Some((first.trim().parse::<usize>().ok()?, second.trim().parse::<usize>().ok()?))

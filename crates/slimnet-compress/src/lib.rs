@@ -9,6 +9,7 @@ pub mod control;
 pub mod importance;
 pub mod lift;
 pub mod material;
+mod pattern;
 pub mod prune;
 pub mod recover;
 pub mod store;

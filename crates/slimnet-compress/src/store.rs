@@ -1,8 +1,9 @@
 //! Where unfinished work is kept, so that it can go on elsewhere.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use slimnet_graph::graph::Graph;
 use slimnet_graph::infer::infer_graph;
@@ -12,7 +13,12 @@ use slimnet_graph::onnx::{self, ReadError, WriteError};
 #[derive(Debug, Clone, Default)]
 pub struct Store {
     folder: Option<PathBuf>,
+    /// Held as long as the work goes on; the system lets go of it when the process ends, however it ends.
+    lock: Option<Arc<File>>,
 }
+
+/// The file by which work keeps others out of its folder.
+const LOCK: &str = "lock";
 
 /// Why work cannot be kept or taken up again.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +31,9 @@ pub enum StoreError {
         /// What went wrong.
         error: io::Error,
     },
+    /// Somebody else works there.
+    #[error("{0} is in use by another process; wait for it, or use another folder (--work)")]
+    InUse(PathBuf),
     /// A network that cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -34,19 +43,28 @@ pub enum StoreError {
     /// What is there cannot be read.
     #[error("{0} is missing or damaged; begin without --resume")]
     Damaged(PathBuf),
+    /// A file that is in the way.
+    #[error("{0} is no unfinished work of this version: remove it, or use another folder (--work)")]
+    Foreign(PathBuf),
     /// What is there is of other work.
     #[error("{0} is of work with other options, another network or other data; begin without --resume")]
     Other(PathBuf),
 }
 
 impl Store {
-    /// Keeps work in a folder, which is made.
+    /// Keeps work in a folder, which is made and kept from others.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If it cannot be made, or another process works there.
     pub fn new(folder: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(folder).map_err(|error| StoreError::File { file: folder.to_owned(), error })?;
-        Ok(Self { folder: Some(folder.to_owned()) })
+        let cannot = |error| StoreError::File { file: folder.to_owned(), error };
+        fs::create_dir_all(folder).map_err(cannot)?;
+        let lock = File::create(folder.join(LOCK)).map_err(cannot)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { folder: Some(folder.to_owned()), lock: Some(Arc::new(lock)) }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(folder.to_owned())),
+            Err(TryLockError::Error(error)) => Err(cannot(error)),
+        }
     }
 
     /// Path of a file; `None` where nothing is kept.
@@ -123,6 +141,9 @@ impl Store {
                 if names.iter().any(half) {
                     let _ = fs::remove_file(entry.path());
                 }
+            }
+            if self.lock.is_some() {
+                let _ = fs::remove_file(folder.join(LOCK));
             }
             // Stays if somebody else's files are in it.
             let _ = fs::remove_dir(folder);

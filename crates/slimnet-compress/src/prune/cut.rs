@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use slimnet_graph::Op;
 use slimnet_graph::axes::{CoupleOptions, CoupledAxis, Coupling, GroupId, couple};
 use slimnet_graph::cost::{CostOptions, cost};
 use slimnet_graph::graph::Graph;
@@ -9,7 +10,7 @@ use slimnet_graph::tensor::Tensor;
 
 use super::{Amount, LoopError, Most, NeuronChoice, PruneError, Request, Subject, WeightChoice};
 use super::{measure, prune_neurons, prune_weights};
-use crate::constraint::Pattern;
+use crate::constraint::{Constraint, Pattern, recorded};
 use crate::importance::{Evidence, score_groups, score_weights};
 use crate::material::Material;
 use crate::recover::Before;
@@ -48,13 +49,27 @@ pub(super) struct Cutter<'a> {
     excluded: &'a dyn Fn(&str) -> bool,
     /// What the original has of what the target counts.
     whole: f64,
+    /// The weights that may become 0, by name: what falls short of a pattern later still counts.
+    names: BTreeSet<String>,
 }
 
 impl<'a> Cutter<'a> {
     pub fn new(original: &Graph, request: &'a Request, excluded: &'a dyn Fn(&str) -> bool) -> Result<Self, PruneError> {
-        let mut cutter = Self { request, excluded, whole: 1.0 };
+        let mut cutter = Self { request, excluded, whole: 1.0, names: BTreeSet::new() };
+        if let Subject::Weights(pattern) = request.subject {
+            let fits = |weight: &Weight| {
+                let data = original.value(weight.value).data.as_ref();
+                data.is_some_and(|data| fits(pattern, original, weight, data.shape()[weight.inputs]))
+            };
+            let names =
+                weights(original).into_iter().filter(fits).map(|weight| original.value(weight.value).name.clone());
+            cutter.names = names.filter(|name| !excluded(name)).collect();
+            if cutter.names.is_empty() {
+                return Err(PruneError::NoWeights);
+            }
+        }
         cutter.whole = match (request.subject, request.target.amount) {
-            (Subject::Weights(_), Amount::Sparsity) => elements(original, &cutter.weights(original)?) as f64,
+            (Subject::Weights(_), Amount::Sparsity) => elements(original, &cutter.weights(original)) as f64,
             _ => cutter.count(original)?,
         };
         Ok(cutter)
@@ -73,25 +88,32 @@ impl<'a> Cutter<'a> {
         Ok(self.count(graph)? / self.whole)
     }
 
-    /// The weights that may be pruned.
-    fn weights(&self, graph: &Graph) -> Result<Vec<Weight>, PruneError> {
-        let fits = |weight: &Weight| match self.request.subject {
-            // Weights of fewer inputs than a group of N:M cannot have the pattern and stay dense.
-            Subject::Weights(Pattern::NofM { group, .. }) => {
-                let data = graph.value(weight.value).data.as_ref();
-                data.is_some_and(|data| data.shape()[weight.inputs] >= group)
+    /// The weights that may be pruned, as far as they are still there.
+    fn weights(&self, graph: &Graph) -> Vec<Weight> {
+        let mut found = weights(graph);
+        found.retain(|weight| self.names.contains(&graph.value(weight.value).name));
+        found
+    }
+
+    /// Whether so little is left. The pattern N:M is whole where groups are cut off at the end, too, and a tensor of single
+    /// weights keeps at least one.
+    pub fn is_small(&self, graph: &Graph, aim: f64) -> Result<bool, PruneError> {
+        let left = self.left(graph)?;
+        let Subject::Weights(pattern) = self.request.subject else { return Ok(left <= aim + 1e-12) };
+        let weights = self.weights(graph);
+        if let (Pattern::NofM { left: some, group }, Amount::Sparsity) = (pattern, self.request.target.amount) {
+            let whole = |weight: &Weight| recorded(graph, weight.value) == Ok(Some(Constraint::Sparse(pattern)));
+            if aim >= some as f64 / group as f64 - 1e-9 && weights.iter().all(whole) {
+                return Ok(true);
             }
-            _ => true,
-        };
-        let included = |weight: &Weight| fits(weight) && !(self.excluded)(&graph.value(weight.value).name);
-        let found: Vec<_> = weights(graph).into_iter().filter(included).collect();
-        if found.is_empty() { Err(PruneError::NoWeights) } else { Ok(found) }
+        }
+        Ok(left <= aim + weights.len() as f64 / self.whole + 1e-12)
     }
 
     /// What there is of what the target counts: of weights those that are not 0.
     fn count(&self, graph: &Graph) -> Result<f64, PruneError> {
         match (self.request.subject, self.request.target.amount) {
-            (Subject::Weights(_), Amount::Sparsity) => Ok(nonzero(graph, &self.weights(graph)?) as f64),
+            (Subject::Weights(_), Amount::Sparsity) => Ok(nonzero(graph, &self.weights(graph)) as f64),
             (Subject::Weights(_), _) => Ok(cost(graph, &CostOptions::default())?.nonzero_parameters as f64),
             (Subject::Neurons { approximate, .. }, Amount::Sparsity) => {
                 let coupling = couple(graph, &CoupleOptions { approximate, ..CoupleOptions::default() })?;
@@ -136,15 +158,14 @@ impl<'a> Cutter<'a> {
         let mut graph = graph.clone();
         match self.request.subject {
             Subject::Weights(pattern) => {
-                let weights = self.weights(&graph)?;
+                let weights = self.weights(&graph);
                 let scores = score_weights(&graph, &weights, criterion, evidence.as_ref(), seed)?;
                 let sparsity = self.sparsity(&graph, &weights, left)?;
                 let choice = WeightChoice { pattern, scope };
                 let pruned = prune_weights(&mut graph, &weights, &scores, choice, sparsity)?;
                 // A pattern has so many zeros and no more, and each tensor keeps something.
-                let spare = pruned.tensors.len() as f64 / self.whole;
                 let least = self.left(&graph)?;
-                if least > left + spare + 1e-12 {
+                if !self.is_small(&graph, left)? {
                     let pattern = if pattern == Pattern::Single { "" } else { ", as the pattern has no more zeros" };
                     return Ok(Attempt::Short(format!(
                         "{:.1} % is the least that can be left{pattern}",
@@ -169,6 +190,10 @@ impl<'a> Cutter<'a> {
                     Err(PruneError::NothingRemovable { why, .. }) if self.left(&graph)? < 1.0 => {
                         return Ok(Attempt::Short(why));
                     }
+                    Err(PruneError::NothingRemovable { axes, excluded, fixed, why }) if round > 1 => {
+                        let why = format!("{why} (--round {round} keeps at least so many channels of every layer)");
+                        return Err(PruneError::NothingRemovable { axes, excluded, fixed, why }.into());
+                    }
                     pruned => pruned?,
                 };
                 if !pruned.reached {
@@ -186,11 +211,26 @@ impl<'a> Cutter<'a> {
     }
 }
 
+/// Whether a weight can have a pattern. Weights of fewer inputs than a group of N:M cannot and stay dense; nor can groups of a
+/// transposed convolution whose inputs are no multiple of it, as they lie side by side.
+fn fits(pattern: Pattern, graph: &Graph, weight: &Weight, inputs: usize) -> bool {
+    let Pattern::NofM { group, .. } = pattern else { return true };
+    let parts = match &graph.node(weight.node).op {
+        Op::ConvTranspose(convolution) => usize::try_from(convolution.group).unwrap_or(1).max(1),
+        _ => 1,
+    };
+    inputs / parts >= group && (parts == 1 || (inputs / parts).is_multiple_of(group))
+}
+
 fn elements(graph: &Graph, weights: &[Weight]) -> usize {
     weights.iter().filter_map(|weight| graph.value(weight.value).data.as_ref()).map(Tensor::len).sum()
 }
 
 fn nonzero(graph: &Graph, weights: &[Weight]) -> usize {
-    let data = weights.iter().filter_map(|weight| graph.value(weight.value).data.as_ref()?.values::<f32>().ok());
-    data.map(|values| values.iter().filter(|&&value| value != 0.0).count()).sum()
+    weights.iter().filter_map(|weight| graph.value(weight.value).data.as_ref()).map(nonzero_elements).sum()
+}
+
+/// How many elements of a tensor of `float32` are not 0.
+pub(super) fn nonzero_elements(data: &Tensor) -> usize {
+    data.values::<f32>().map_or(0, |values| values.iter().filter(|&&value| value != 0.0).count())
 }

@@ -4,7 +4,6 @@ mod amount;
 mod cut;
 mod error;
 pub mod neurons;
-mod pattern;
 mod ranking;
 mod request;
 mod run;
@@ -15,7 +14,9 @@ pub use amount::{Amount, measure};
 pub use error::PruneError;
 pub use neurons::{NeuronChoice, PrunedAxis, PrunedNeurons, SkippedAxis, prune_neurons};
 pub use request::{Accuracy, Most, Request, Subject, Target};
-pub use run::{Alone, Ended, Look, LoopError, Measured, Pruned, Round, Verdict, forget, prune};
+pub use run::{
+    Alone, Ended, LayerChange, Look, LoopError, Measured, Pruned, Round, Verdict, forget, has_progress, prune,
+};
 pub use schedule::Schedule;
 pub use weights::{PrunedWeight, PrunedWeights, WeightChoice, prune_weights};
 

@@ -7,15 +7,19 @@ use slimnet_graph::cost::CostError;
 use slimnet_graph::graph::Graph;
 use slimnet_graph::infer::{GraphInferError, infer_graph};
 use slimnet_graph::onnx::{self, ReadError, WriteError};
+use slimnet_graph::ops::Role;
+use slimnet_graph::roles::roles;
 
 use super::PruneError;
-use super::cut::{Attempt, Cutter, before};
+use super::cut::{Attempt, Cutter, before, nonzero_elements};
 use super::request::Request;
 use super::weights::mend_patterns;
+use crate::constraint::{Constraint, ConstraintError, Pattern, recorded};
 use crate::importance::{Criterion, ImportanceError};
 use crate::material::Material;
 use crate::recover::{Recovered, TrainingError, Unfinished, Watch, recover};
 use crate::store::{Store, StoreError};
+use crate::weight::{Weight, weights};
 
 /// Why the loop cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +113,7 @@ pub struct Round {
     pub training_loss: Option<f64>,
     /// What became of it.
     pub verdict: Verdict,
-    /// Why so much cannot go, where that is the verdict.
+    /// Why so much cannot go, where that is the verdict; or which round was the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -144,6 +148,27 @@ pub struct Pruned {
     pub left: f64,
     /// What was to be left.
     pub aim: f64,
+    /// What became of each layer's weight, in the order of the original.
+    pub layers: Vec<LayerChange>,
+}
+
+/// What pruning did to a weight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayerChange {
+    /// The tensor.
+    pub weight: String,
+    /// Its shape before.
+    pub shape: Vec<usize>,
+    /// Its shape now; `None` if it is gone.
+    pub shape_after: Option<Vec<usize>>,
+    /// Elements that were not 0 before.
+    pub nonzero: usize,
+    /// Elements that are not 0 now.
+    pub nonzero_after: usize,
+    /// The pattern that its zeros have: `N:M` or `RxC`.
+    pub pattern: Option<String>,
+    /// The pattern that its zeros had and do not have any more.
+    pub pattern_lost: Option<String>,
 }
 
 impl Pruned {
@@ -152,15 +177,23 @@ impl Pruned {
         self.rounds.last().is_none_or(|round| round.verdict == Verdict::Alright)
     }
 
+    /// The rounds on the way to the network.
+    pub fn accepted(&self) -> impl Iterator<Item = &Round> {
+        self.rounds.iter().filter(|round| matches!(round.verdict, Verdict::Accurate | Verdict::Alright))
+    }
+
     /// Epochs of recovery on the way to the network.
     pub fn epochs(&self) -> u64 {
-        let on_the_way = |round: &&Round| matches!(round.verdict, Verdict::Accurate | Verdict::Alright);
-        self.rounds.iter().filter(on_the_way).map(|round| round.epochs).sum()
+        self.accepted().map(|round| round.epochs).sum()
     }
 }
 
 /// Who looks on.
 pub trait Look: Watch {
+    /// Whether it should end, to go on later.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
     /// A round begins.
     fn begin(&mut self, round: usize, aim: f64);
     /// The network was cut and is going to recover.
@@ -221,6 +254,7 @@ pub fn prune(
 ) -> Result<Ended, LoopError> {
     let mut original = original.clone();
     separate_statistics(&mut original);
+    check_numbers(&original)?;
     let cutter = Cutter::new(&original, request, excluded)?;
     let aim = cutter.aim();
     let score = material.score(&original)?;
@@ -250,6 +284,9 @@ pub fn prune(
         None => left <= aim,
     };
     while !done(&state, cutter.left(&network)?) {
+        if look.is_interrupted() {
+            return Ok(Ended::Interrupted);
+        }
         let (mut progress, step) = (f64::from_bits(state.progress), f64::from_bits(state.step));
         let kept = |progress: f64| request.schedule.kept(progress, aim);
         // A network that comes pruned is further already.
@@ -258,7 +295,8 @@ pub fn prune(
             progress += step;
         }
         // Steps of the schedule itself may be small; those that were halved may not be smaller.
-        let failed = state.rounds.iter().any(|round| !matches!(round.verdict, Verdict::Accurate | Verdict::Alright));
+        let failed =
+            state.rounds.last().is_some_and(|round| !matches!(round.verdict, Verdict::Accurate | Verdict::Alright));
         if failed && 1.0 - kept((progress + step).min(1.0)) / kept(progress) < SMALLEST_STEP {
             break;
         }
@@ -285,10 +323,24 @@ pub fn prune(
             round.removed = cut.removed;
             round.before = material.score(&cut.graph)?.map(Measured::from);
             look.cut(&round);
+            if look.is_interrupted() {
+                return Ok(Ended::Interrupted);
+            }
             let neurons = cut.neurons;
             let mut graph = cut.graph;
             round.verdict = Verdict::Inaccurate;
-            for (repetition, training) in TRAININGS.into_iter().enumerate() {
+            // Half the step may be the same cut, as channels are rounded: what became of it is known.
+            let same = |earlier: &&Round| {
+                let failed = matches!(earlier.verdict, Verdict::Inaccurate | Verdict::Diverged);
+                failed && (earlier.left.to_bits(), earlier.removed) == (round.left.to_bits(), round.removed)
+            };
+            let known = state.rounds.last().filter(same);
+            if let Some(earlier) = known {
+                round.verdict = earlier.verdict;
+                round.reason = Some(format!("the same cut as in round {}", earlier.round));
+            }
+            let repetitions = if known.is_some() { &[][..] } else { &TRAININGS[..] };
+            for (repetition, training) in repetitions.iter().copied().enumerate() {
                 let again = repetition > 0;
                 match recover(
                     graph,
@@ -314,8 +366,8 @@ pub fn prune(
                 round.after = after.map(Measured::from);
                 if request.accuracy.holds(score, after) {
                     mend_patterns(&mut graph).map_err(PruneError::from)?;
-                    // Recovery may have removed what nobody reads any more.
-                    let small = last || cutter.left(&graph)? <= aim;
+                    // Recovery may have removed what nobody reads any more, or added biases.
+                    let small = cutter.is_small(&graph, aim)?;
                     round.verdict = if small { Verdict::Alright } else { Verdict::Accurate };
                     candidate = Some(graph);
                     break;
@@ -344,14 +396,74 @@ pub fn prune(
         }
     }
     let left = cutter.left(&network)?;
-    Ok(Ended::Whole(Box::new(Pruned { network, original: score, rounds: state.rounds, left, aim })))
+    let layers = layers(&original, &network).map_err(PruneError::from)?;
+    Ok(Ended::Whole(Box::new(Pruned { network, original: score, rounds: state.rounds, left, aim, layers })))
 }
 
-/// Forgets what was kept.
-pub fn forget(store: &Store) {
+/// Refuses parameters that are not numbers: whatever is judged by them is chance.
+fn check_numbers(graph: &Graph) -> Result<(), PruneError> {
+    let roles = roles(graph);
+    for (id, value) in graph.values().filter(|(id, _)| roles[id.index()] == Some(Role::Parameter)) {
+        let values = value.data.as_ref().and_then(|data| data.values::<f32>().ok());
+        if let Some(index) = values.and_then(|values| values.iter().position(|number| number.is_nan())) {
+            return Err(PruneError::NotANumber { what: format!("{:?}", graph.value(id).name), index });
+        }
+    }
+    Ok(())
+}
+
+/// What became of each weight.
+fn layers(original: &Graph, network: &Graph) -> Result<Vec<LayerChange>, ConstraintError> {
+    let special = |graph: &Graph, value| {
+        let Some(Constraint::Sparse(pattern)) = recorded(graph, value)? else { return Ok(None) };
+        Ok((pattern != Pattern::Single).then(|| pattern.to_string()))
+    };
+    let change = |weight: Weight| {
+        let name = &original.value(weight.value).name;
+        let after = network.find_value(name).and_then(|value| Some((value, network.value(value).data.as_ref()?)));
+        let before = original.value(weight.value).data.as_ref();
+        let (had, pattern) = (
+            special(original, weight.value)?,
+            match after {
+                Some((value, _)) => special(network, value)?,
+                None => None,
+            },
+        );
+        Ok(LayerChange {
+            weight: name.clone(),
+            shape: before.map_or_else(Vec::new, |data| data.shape().to_vec()),
+            shape_after: after.map(|(_, data)| data.shape().to_vec()),
+            nonzero: before.map_or(0, nonzero_elements),
+            nonzero_after: after.map_or(0, |(_, data)| nonzero_elements(data)),
+            pattern_lost: had.filter(|had| after.is_some() && pattern.as_ref() != Some(had)),
+            pattern,
+        })
+    };
+    weights(original).into_iter().map(change).collect()
+}
+
+/// Whether there is kept work that is worth going on from: a round, or training.
+pub fn has_progress(store: &Store) -> bool {
+    if TRAININGS.iter().any(|name| store.path(name).is_some_and(|file| file.exists())) {
+        return true;
+    }
+    let state = store.text(STATE).ok().flatten().and_then(|text| serde_json::from_str::<State>(&text).ok());
+    state.is_some_and(|state| !state.rounds.is_empty())
+}
+
+/// Forgets what was kept. Returns whether there was some.
+///
+/// # Errors
+/// If the state is not one of this loop: it is somebody else's file, and stays.
+pub fn forget(store: &Store) -> Result<bool, StoreError> {
+    let text = store.text(STATE)?;
+    if text.as_ref().is_some_and(|text| serde_json::from_str::<State>(text).is_err()) {
+        return Err(StoreError::Foreign(store.path(STATE).unwrap_or_default()));
+    }
     let [first, second] = NETWORKS;
     let [training, repetition] = TRAININGS;
     store.clear(&[STATE, first, second, training, repetition]);
+    Ok(text.is_some())
 }
 
 /// The network as its file would give it back.

@@ -44,11 +44,11 @@ use std::collections::BTreeMap;
 use slimnet_graph::graph::{Graph, ValueId};
 use slimnet_graph::tensor::{ElementType, Tensor};
 
-use super::pattern::{Matrix, is_possible};
 use super::{PruneError, Scope};
 use crate::constraint::{Constraint, ConstraintError, Pattern, record, recorded};
 use crate::importance::WeightScores;
-use crate::weight::{Weight, weights};
+use crate::pattern::{Matrix, broken_patterns, is_possible};
+use crate::weight::Weight;
 
 /// Which weights go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -177,16 +177,8 @@ pub fn prune_weights(
 
 /// Records single zeros for weights that no longer have the pattern that is recorded: removed inputs move groups.
 pub(super) fn mend_patterns(graph: &mut Graph) -> Result<(), ConstraintError> {
-    for weight in weights(graph) {
-        let Some(Constraint::Sparse(pattern)) = recorded(graph, weight.value)? else { continue };
-        let data = graph.value(weight.value).data.as_ref();
-        let values = data.and_then(|data| Some((data.shape(), data.values::<f32>().ok()?)));
-        let holds = values.is_some_and(|(shape, values)| {
-            Matrix::new(shape, weight.outputs, weight.inputs).is_some_and(|matrix| matrix.has(pattern, &values))
-        });
-        if pattern != Pattern::Single && !holds {
-            record(graph, weight.value, Constraint::Sparse(Pattern::Single));
-        }
+    for value in broken_patterns(graph)? {
+        record(graph, value, Constraint::Sparse(Pattern::Single));
     }
     Ok(())
 }

@@ -19,7 +19,7 @@
 //! # When it hurts
 //! A channel that is dead could be revived by training as long as it is there; and a network with fewer channels than
 //! another is no longer of the same architecture. A pattern of zeros (2:4, blocks) that was counted from the first
-//! input on is counted from another one when inputs go: check or choose it anew before a runtime relies on it.
+//! input on is counted from another one when inputs go; pruning then keeps the channels ([`super::Recovery`]).
 //!
 //! # Source
 //! The lossless part of `simplify` ([`slimnet_graph::simplify`]).

@@ -8,11 +8,12 @@ use super::least_squares::{Before, Calibration, least_squares};
 use super::lossless::remove_dead_channels;
 use super::training::{Trained, Training, TrainingError, Unfinished, Watch, train};
 use crate::material::Material;
+use crate::pattern::broken_patterns;
 
 /// How a network recovers, in this order; each step is optional.
 #[derive(Debug, Clone, Default)]
 pub struct Recovery {
-    /// Whether channels that carry no information any more are removed.
+    /// Whether channels that carry no information any more are removed, unless a pattern of zeros would break.
     pub lossless: bool,
     /// Batches on which statistics of batch normalisation are measured anew, unless layers are solved: what computes what it did
     /// is normalised as it was.
@@ -82,7 +83,13 @@ fn mend(
     material: &Material<'_>,
 ) -> Result<(), RecoverError> {
     if recovery.lossless {
-        remove_dead_channels(graph)?;
+        // Removed inputs move the groups of patterns; what has its pattern now keeps it, and its dead channels.
+        let broken = broken_patterns(graph)?.len();
+        let mut smaller = graph.clone();
+        remove_dead_channels(&mut smaller)?;
+        if broken_patterns(&smaller)?.len() <= broken {
+            *graph = smaller;
+        }
     }
     let Some(source) = material.training else { return Ok(()) };
     if let (Some(calibration), Some(before)) = (&recovery.least_squares, before) {

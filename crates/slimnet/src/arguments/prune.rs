@@ -116,7 +116,7 @@ pub struct Targets {
     #[arg(long, value_name = "NAME", default_value = "geometric", value_parser = pace())]
     pub pace: Pace,
     /// Rounds to the target, if none fails
-    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = at_least_one)]
+    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = rounds)]
     pub rounds: usize,
 }
 
@@ -173,4 +173,10 @@ pub enum ControlName {
     Scratch,
     /// The same amount, chosen at random
     Random,
+}
+
+/// A number of rounds: steps of less than a ten-thousandth would not end.
+fn rounds(text: &str) -> Result<usize, String> {
+    let count = at_least_one(text)?;
+    if count > 10_000 { Err(format!("expected at most 10,000, found {count}")) } else { Ok(count) }
 }

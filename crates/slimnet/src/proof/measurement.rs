@@ -11,7 +11,7 @@ use crate::commands::bench::subject::Subject;
 use crate::compare::Difference;
 use crate::failure::{Failure, Result};
 use crate::lengths;
-use crate::measure::{Budget, Workload, measure, ratios};
+use crate::measure::{Budget, Workload, measure};
 use crate::report::bench::Spread;
 use crate::report::proof::{BatchProof, NetworkProof, Timing};
 use crate::runtime::{Library, Ort, Own, output_names, random_inputs};
@@ -180,9 +180,7 @@ fn compare(
 /// The times of a network, as parts of those of the first.
 fn timing(times: Option<&Vec<f64>>, first: Option<&Vec<f64>>) -> Option<Timing> {
     let times = times?;
-    Some(Timing {
-        runs: times.len(),
-        milliseconds: Spread::of(times.clone()),
-        part_of_first: first.map(|first| Spread::of(ratios(times, first)).median),
-    })
+    let milliseconds = Spread::of(times.clone());
+    let part = |first: &Vec<f64>| milliseconds.median / Spread::of(first.clone()).median.max(f64::MIN_POSITIVE);
+    Some(Timing { runs: times.len(), milliseconds, part_of_first: first.map(part) })
 }

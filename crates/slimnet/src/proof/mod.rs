@@ -75,7 +75,9 @@ pub fn prove(entries: &[Entry<'_>], options: &ProofOptions) -> Result<ProofRepor
     let mut networks = entries.iter().map(|entry| count(entry, options)).collect::<Result<Vec<_>>>()?;
     let mut notes = Vec::new();
     if library.is_none() {
-        notes.push(format!("ort is not measured: no libonnxruntime is found; name one by --ort or {VARIABLE}"));
+        notes.push(format!(
+            "ort is not measured: no libonnxruntime is found that can be used; name one by --ort or {VARIABLE}"
+        ));
     }
     let batches = batches(&subjects, &[], &BATCHES)?;
     if let &[fixed] = batches.as_slice() {

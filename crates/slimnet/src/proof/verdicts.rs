@@ -92,7 +92,7 @@ impl Comparison<'_> {
     fn ort(&self) -> Option<String> {
         let places = self.not_faster(|batch| batch.ort)?;
         let why = if self.has_fewer_macs() { "" } else { ": zeros are multiplied there" };
-        Some(format!("{}not faster in ort {places}{why}", self.promise()))
+        Some(format!("{}not clearly faster in ort {places}{why}", self.promise()))
     }
 
     fn own(&self) -> Option<String> {
@@ -103,7 +103,7 @@ impl Comparison<'_> {
             (false, true) => ", although zeros are left out",
             (false, false) => ": no layer has zeros enough to leave them out",
         };
-        Some(format!("{}not faster in own {places}{why}", self.promise()))
+        Some(format!("{}not clearly faster in own {places}{why}", self.promise()))
     }
 
     /// Whether kernels that leave zeros out are slower than those that multiply them.
@@ -191,8 +191,8 @@ mod tests {
         after.nonzero_parameters = 10;
         let expected = [
             "after: 90.0 % of the weights are 0, but the file is not smaller: zeros take as many bytes",
-            "after: not faster in ort at batch 1 (1.00 × the time) and 64 (1.00 × the time): zeros are multiplied there",
-            "after: not faster in own at batch 1 (1.00 × the time) and 64 (1.00 × the time): no layer has zeros enough to \
+            "after: not clearly faster in ort at batch 1 (1.00 × the time) and 64 (1.00 × the time): zeros are multiplied there",
+            "after: not clearly faster in own at batch 1 (1.00 × the time) and 64 (1.00 × the time): no layer has zeros enough to \
              leave them out",
         ];
         assert_eq!(verdicts(&[network("before"), after.clone()]), expected);
@@ -203,7 +203,7 @@ mod tests {
         after.batches[1].memory_bytes = Some(1500);
         let expected = [
             expected[1],
-            "after: not faster in own at batch 64 (1.20 × the time), although zeros are left out",
+            "after: not clearly faster in own at batch 64 (1.20 × the time), although zeros are left out",
             "after: leaving zeros out is slower in own than multiplying them at batch 64 (1.20 × the time)",
             "after: takes more memory at batch 64 (1.50 × as much)",
         ];
@@ -221,7 +221,7 @@ mod tests {
         (after.batches[0].own_dense, after.batches[1].own_dense) = (timing(0.7, 0.7), timing(35.0, 0.7));
         let expected = [
             "after: 40.0 % fewer parameters, but the file is not smaller",
-            "after: 32.0 % fewer MACs, but not faster in ort at batch 1 (0.97 × the time)",
+            "after: 32.0 % fewer MACs, but not clearly faster in ort at batch 1 (0.97 × the time)",
         ];
         assert_eq!(verdicts(&[network("before"), after.clone()]), expected);
         // What was not measured is not judged, and a file that is smaller is praised by the table alone.

@@ -88,8 +88,8 @@ pub struct Timing {
     pub runs: usize,
     /// Time of one.
     pub milliseconds: Spread,
-    /// Time as a part of the first network's in the same runtime: median over pairs of runs in turn. With sparse kernels
-    /// the first network has its own, if it has some.
+    /// The median time as a part of the first network's in the same runtime; runs were taken in turn. With sparse kernels the
+    /// first network has its own, if it has some.
     pub part_of_first: Option<f64>,
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use slimnet_compress::prune::{Amount, Measured, Round, Verdict};
+use slimnet_compress::prune::{Amount, LayerChange, Measured, Round, Verdict};
 
 use super::Report;
 use super::number::count;
@@ -44,12 +44,25 @@ pub struct PruneReport {
     pub original: Option<Measured>,
     /// Every round.
     pub rounds: Vec<Round>,
+    /// Each kernel and matrix, before and after.
+    pub layers: Vec<LayerChange>,
+    /// What is trained and has several axes, but is no weight that could become 0.
+    pub left_alone: LeftAlone,
     /// What it is compared with.
     pub controls: Vec<ControlReport>,
     /// How good each network is.
     pub scores: Vec<NetworkScores>,
     /// Before and after.
     pub proof: ProofReport,
+}
+
+/// Tensors that pruning leaves as they are.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct LeftAlone {
+    /// Their names.
+    pub tensors: Vec<String>,
+    /// How many elements they have.
+    pub elements: usize,
 }
 
 /// How good a network is on what is held out.
@@ -85,8 +98,11 @@ pub struct ControlReport {
 impl Report for PruneReport {
     fn headline(&self) -> String {
         let left = format!("{:.1} % of the {} left", 100.0 * self.left, self.counted_words());
-        match self.rounds.iter().rev().find_map(|round| round.after) {
-            Some(after) => format!("{left}, {}", measured(Some(after))),
+        // Of the network that was kept, not of one that was given up.
+        let kept = |round: &&Round| matches!(round.verdict, Verdict::Accurate | Verdict::Alright);
+        let score = self.rounds.iter().rev().find(kept).map_or(self.original, |round| round.after);
+        match score {
+            Some(_) => format!("{left}, {}", measured(score)),
             None => left,
         }
     }
@@ -115,9 +131,19 @@ impl Report for PruneReport {
             let ControlReport { control, left, epochs, .. } = control;
             let _ = writeln!(text, "  control {control}: {:.1} % left, {epochs} epochs{loss}", 100.0 * left);
         }
+        text += &self.layers_text(width);
         // The last is of the smallest step.
-        if let Some(reason) = self.rounds.iter().rev().find_map(|round| round.reason.as_ref()) {
+        if let Some(reason) = self
+            .rounds
+            .iter()
+            .rev()
+            .filter(|round| round.verdict == Verdict::Unreachable)
+            .find_map(|round| round.reason.as_ref())
+        {
             let _ = writeln!(text, "  So much cannot go: {reason}.");
+        }
+        if self.rounds.iter().any(|round| round.verdict == Verdict::Diverged) {
+            text += "  Training went astray: try a lower --rate, or --clip.\n";
         }
         if !self.reached {
             let _ = writeln!(
@@ -152,6 +178,58 @@ impl PruneReport {
         }
     }
 
+    /// The layers that changed; of very many the first.
+    fn layers_text(&self, width: Option<usize>) -> String {
+        const MOST: usize = 30;
+        let changed = |layer: &&LayerChange| {
+            layer.shape_after.as_ref() != Some(&layer.shape) || layer.nonzero != layer.nonzero_after
+        };
+        let layers: Vec<_> = self.layers.iter().filter(changed).collect();
+        let mut text = String::new();
+        if !layers.is_empty() {
+            let mut table = Table::new([
+                ("weight", Align::Left),
+                ("shape", Align::Left),
+                ("not zero", Align::Right),
+                ("left", Align::Right),
+                ("zeros", Align::Left),
+            ]);
+            for layer in layers.iter().take(MOST) {
+                let after = layer.shape_after.as_ref().map_or_else(|| "gone".to_owned(), |shape| lengths(shape));
+                let shape = if layer.shape_after.as_ref() == Some(&layer.shape) {
+                    after
+                } else {
+                    format!("{} → {after}", lengths(&layer.shape))
+                };
+                let part = layer.nonzero_after as f64 / layer.nonzero.max(1) as f64;
+                let zeros = match (&layer.pattern, &layer.pattern_lost) {
+                    (_, Some(lost)) => format!("no longer {lost}"),
+                    (Some(pattern), _) => pattern.clone(),
+                    _ => String::new(),
+                };
+                let nonzero = count(layer.nonzero_after as u64);
+                table.row([layer.weight.clone(), shape, nonzero, format!("{:.1} %", 100.0 * part), zeros]);
+            }
+            text += &table.lines(width);
+            if layers.len() > MOST {
+                let _ = writeln!(text, "  … and {} more (--json has all)", layers.len() - MOST);
+            }
+            text.push('\n');
+        }
+        if !self.left_alone.tensors.is_empty() {
+            let LeftAlone { tensors, elements } = &self.left_alone;
+            let named: Vec<_> = tensors.iter().take(3).map(|name| format!("{name:?}")).collect();
+            let more = if tensors.len() > named.len() { ", …" } else { "" };
+            let _ = writeln!(
+                text,
+                "  Left alone, as no kernel or matrix of float32 that a layer multiplies with: {} parameters ({}{more})",
+                count(*elements as u64),
+                named.join(", ")
+            );
+        }
+        text
+    }
+
     fn rounds_text(&self, width: Option<usize>) -> String {
         let mut table = Table::new([
             ("round", Align::Right),
@@ -182,11 +260,16 @@ impl PruneReport {
                 measured(round.before),
                 measured(round.after),
                 round.epochs.to_string(),
-                words(round.verdict).to_owned(),
+                words(round).to_owned(),
             ]);
         }
         table.lines(width)
     }
+}
+
+/// `8×16×3×3`.
+fn lengths(shape: &[usize]) -> String {
+    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }
 
 /// A score in a few letters.
@@ -198,8 +281,10 @@ fn measured(score: Option<Measured>) -> String {
     }
 }
 
-fn words(verdict: Verdict) -> &'static str {
-    match verdict {
+fn words(round: &Round) -> &'static str {
+    match round.verdict {
+        Verdict::Accurate if round.after.is_none() => "not small enough yet (accuracy is not asked)",
+        Verdict::Alright if round.after.is_none() => "small enough (accuracy is not asked)",
         Verdict::Accurate => "accurate, not small enough yet",
         Verdict::Alright => "alright",
         Verdict::Inaccurate => "not accurate enough: back, half the step",
@@ -221,5 +306,5 @@ pub fn round_text(round: &Round) -> String {
         let _ = write!(text, ", {} after recovery", measured(round.after));
     }
     let reason = round.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"));
-    format!("{text}: {}{reason}", words(round.verdict))
+    format!("{text}: {}{reason}", words(round))
 }

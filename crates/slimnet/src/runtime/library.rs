@@ -1,6 +1,6 @@
 //! Finding and loading ONNX Runtime's library.
 
-use std::ffi::{CStr, OsString, c_char};
+use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::sync::Arc;
@@ -40,20 +40,19 @@ impl Library {
     /// The library that is named, by the command line (`given`) or by the variable `ORT_DYLIB_PATH`, else the one that the
     /// loader finds; `None` if it finds none.
     ///
+    /// One that nobody named and that cannot be used counts as not found.
+    ///
     /// # Errors
-    /// If a library is named or found that cannot be used.
+    /// If a library is named that cannot be used.
     pub fn find(given: Option<&Path>) -> Result<Option<Arc<Self>>, RuntimeError> {
         let variable = || std::env::var_os(VARIABLE).filter(|value| !value.is_empty()).map(PathBuf::from);
         if let Some(named) = given.map(Path::to_owned).or_else(variable) {
-            return Self::load(&named).map(Some);
+            // The loader would look for a bare name in its own places only.
+            let place = std::path::absolute(&named).ok().filter(|absolute| absolute.exists());
+            return Self::load(place.as_deref().unwrap_or(&named), &named).map(Some);
         }
-        for name in NAMES {
-            match Self::load(Path::new(name)) {
-                Err(RuntimeError::Load { .. }) => {}
-                found => return found.map(Some),
-            }
-        }
-        Ok(None)
+        // Bare names: what lies in the current folder must not be run because it lies there.
+        Ok(NAMES.iter().find_map(|name| Self::load(Path::new(name), Path::new(name)).ok()))
     }
 
     /// The version of the library, like `1.22.0`.
@@ -61,17 +60,13 @@ impl Library {
         &self.version
     }
 
-    fn load(file: &Path) -> Result<Arc<Self>, RuntimeError> {
-        let name = file.display().to_string();
-        // The loader would look for a bare name in its own places only.
-        let place: OsString = match std::path::absolute(file) {
-            Ok(absolute) if absolute.exists() => absolute.into(),
-            _ => file.into(),
-        };
+    /// Loads a file, which errors call as it was called.
+    fn load(file: &Path, called: &Path) -> Result<Arc<Self>, RuntimeError> {
+        let name = called.display().to_string();
         let not_loaded = |error: libloading::Error| RuntimeError::Load { file: name.clone(), why: chain(&error) };
         // SAFETY: loading runs code of the library. The user names it, or the loader does, as for every program.
         #[allow(unsafe_code)]
-        let library = unsafe { libloading::Library::new(place) }.map_err(not_loaded)?;
+        let library = unsafe { libloading::Library::new(file) }.map_err(not_loaded)?;
         // SAFETY: the type is that of the symbol in ONNX Runtime's header, and has been since its first release.
         #[allow(unsafe_code)]
         let entry = unsafe { library.get::<unsafe extern "system" fn() -> *const ApiBase>(c"OrtGetApiBase") };

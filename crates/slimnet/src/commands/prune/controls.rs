@@ -2,7 +2,7 @@
 
 use slimnet_compress::control::reinitialise;
 use slimnet_compress::material::Material;
-use slimnet_compress::prune::{self, Accuracy, Ended, Most, Pruned, Request, Target, Verdict};
+use slimnet_compress::prune::{self, Accuracy, Ended, Most, Pruned, Request, Schedule, Target};
 use slimnet_compress::recover::training::{Trained, train};
 use slimnet_compress::store::Store;
 use slimnet_graph::graph::Graph;
@@ -71,7 +71,7 @@ fn scratch(request: &Request, pruned: &Pruned, material: &Material<'_>, watcher:
     }
 }
 
-/// As much is removed in as many rounds, but at random.
+/// As much is removed at random, at once, and trained for as many epochs in one go.
 fn random(
     request: &Request,
     original: &Graph,
@@ -80,13 +80,21 @@ fn random(
     material: &Material<'_>,
     watcher: &mut Watcher<'_>,
 ) -> Result<Control> {
-    let good = |verdict| matches!(verdict, Verdict::Accurate | Verdict::Alright);
-    let rounds = pruned.rounds.iter().filter(|round| good(round.verdict)).count();
+    // As was asked, not what was left after channels without information went: the control loses its own.
+    let aim = pruned.accepted().last().map_or(pruned.left, |round| round.aim);
+    let mut recovery = request.recovery.clone();
+    if let Some(training) = &mut recovery.training {
+        // In one go, as from scratch; those of recoveries that were repeated included.
+        training.options.epochs = pruned.epochs();
+        recovery.final_epochs = None;
+    }
     let request = Request {
+        recovery,
         criterion: slimnet_compress::importance::Criterion::Random,
         accuracy: Accuracy::Any,
-        target: Target { most: Most::Part(pruned.left), ..request.target },
-        rounds: rounds.max(1),
+        target: Target { most: Most::Part(aim), ..request.target },
+        schedule: Schedule::OneShot,
+        rounds: 1,
         ..request.clone()
     };
     watcher.console.note("control: chosen at random");

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use slimnet_compress::constraint::{Pattern, settle};
 use slimnet_compress::material::Material;
-use slimnet_compress::prune::{self, Ended, Subject};
+use slimnet_compress::prune::{self, Ended, Subject, Verdict};
 use slimnet_compress::store::Store;
 use slimnet_graph::graph::Graph;
 
@@ -43,6 +43,12 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
         let name = &network.value(value).name;
         console.note(&format!("{:.0} % of {name:?} is 0 already and stays so (--keep)", 100.0 * part));
     }
+    if let Some(samples) = &samples {
+        // Before anything is counted: it has its bytes.
+        samples.opened.record(&mut network);
+    }
+    // A library that cannot be used is better known before the work than after it.
+    crate::runtime::find(options.proof.ort.as_deref())?;
     let original = network;
     let mut request = options::request(options, global, &original, samples.as_ref(), console)?;
     if options.dry_run {
@@ -60,9 +66,9 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
     let mut watcher = Watcher::new(console, Progress::new(global));
     let ended = prune::prune(&original, &request, &excluded, &material, (&store, &identity), &mut watcher);
     watcher.progress.clear();
-    if ended.is_err() {
-        // A folder that nothing was put into.
-        store.clear(&[]);
+    if ended.is_err() && !options.resume && !prune::has_progress(&store) {
+        // Nothing was done that could go on.
+        let _ = prune::forget(&store);
     }
     let Ended::Whole(pruned) = ended.map_err(|error| cannot(&error))? else {
         let advice = match store.path("") {
@@ -72,17 +78,23 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
         return Err(Failure::because("pruning did not end", "interrupted").advise(&advice));
     };
     let pruned = *pruned;
-    let mut result = pruned.network.clone();
-    if let Some(samples) = &samples {
-        samples.opened.record(&mut result);
-    }
-    // Controls may fail: the result is there by then.
-    let bytes = output.map(|output| files::write(&result, output)).transpose()?.map(|written| written.bytes);
-    let controls = if options.dry_run {
+    let result = pruned.network.clone();
+    // Controls may fail: the result is there by then, unless it takes the place of what they begin with.
+    let (early, late) = match output {
+        Some(output) if files::same(output, &options.network) => (None, Some(output)),
+        output => (output, None),
+    };
+    let write = |output: Option<&Path>| output.map(|output| files::write(&result, output)).transpose();
+    let early = write(early)?;
+    let controls = if options.dry_run || pruned.accepted().next().is_none() {
+        if !options.dry_run && !options.control.is_empty() {
+            console.note("no control: nothing was removed that it could be compared with");
+        }
         Vec::new()
     } else {
         controls::run(&options.control, &request, &original, &pruned, &excluded, &material, &mut watcher)?
     };
+    let bytes = early.or(write(late)?).map(|written| written.bytes);
     let mut networks = vec![("before", &original, Some(original_bytes)), ("after", &result, bytes)];
     networks.extend(controls.iter().map(|control| (control.name, &control.network, None)));
     let mut scores = Vec::new();
@@ -101,8 +113,12 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
         &ProofOptions { threads: global.threads(), seed: global.seed, dims, ort, ..ProofOptions::default() },
     )?;
     // What is left of it would only be in the way.
-    prune::forget(&store);
+    let _ = prune::forget(&store);
     let reached = pruned.reached();
+    let mut proof = proof;
+    if pruned.rounds.iter().any(|round| round.after.is_none() && !matches!(round.verdict, Verdict::Unreachable)) {
+        proof.notes.push(format!("accuracy is not asked: {}", options::without_accuracy(samples.as_ref())));
+    }
     let (subject, pattern) = match request.subject {
         Subject::Weights(Pattern::Single) => ("weights", None),
         Subject::Weights(pattern) => ("weights", Some(pattern.to_string())),
@@ -123,6 +139,8 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
         reached,
         original: pruned.original.map(Into::into),
         rounds: pruned.rounds,
+        left_alone: options::left_alone(&original, request.subject),
+        layers: pruned.layers,
         controls: controls.iter().map(controls::Control::report).collect(),
         scores,
         proof,
@@ -141,13 +159,16 @@ fn store(
     let Some(output) = output else { return Ok((Store::default(), String::new())) };
     let folder = options.work.clone().unwrap_or_else(|| files::beside(output, ".work"));
     let identity = options::identity(options, global, original, samples)?;
+    let cannot = |error: &dyn std::error::Error| Failure::new("cannot keep unfinished work", error);
     let there = folder.exists();
     if there && !options.resume {
-        console.note(&format!("the work in {} is given up (--resume goes on from it)", folder.display()));
-        prune::forget(&Store::new(&folder).map_err(|error| Failure::new("cannot keep unfinished work", &error))?);
+        let earlier = Store::new(&folder).map_err(|error| cannot(&error))?;
+        if prune::forget(&earlier).map_err(|error| cannot(&error))? {
+            console.note(&format!("the work in {} is given up (--resume goes on from it)", folder.display()));
+        }
     } else if !there && options.resume {
         console.note(&format!("there is no {}: pruning begins at the beginning", folder.display()));
     }
-    let store = Store::new(&folder).map_err(|error| Failure::new("cannot keep unfinished work", &error))?;
+    let store = Store::new(&folder).map_err(|error| cannot(&error))?;
     Ok((store, identity))
 }

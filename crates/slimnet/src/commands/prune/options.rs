@@ -1,5 +1,6 @@
 //! What the command line asks for, in the library's words.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use regex_lite::Regex;
@@ -7,9 +8,13 @@ use slimnet_compress::constraint::Pattern;
 use slimnet_compress::importance::Criterion;
 use slimnet_compress::prune::{Accuracy, Amount, Most, Request, Schedule, Subject, Target};
 use slimnet_compress::recover::{Calibration, Recovery, Training};
+use slimnet_compress::weight::weights;
 use slimnet_engine::job::{JobOptions, Loss, Teacher};
+use slimnet_engine::train::Metric;
 use slimnet_engine::train::statistics::Measurement;
-use slimnet_graph::graph::Graph;
+use slimnet_graph::graph::{Graph, ValueId};
+use slimnet_graph::ops::Role;
+use slimnet_graph::roles::roles;
 
 use super::samples::Samples;
 use crate::arguments::{ControlName, Global, Prune, RecoverName, Targets, What};
@@ -18,6 +23,7 @@ use crate::console::Console;
 use crate::failure::{Failure, Result};
 use crate::files;
 use crate::fingerprint::Fingerprint;
+use crate::report::prune::LeftAlone;
 
 /// Batches that statistics and least squares are measured on.
 const BATCHES: usize = 50;
@@ -74,15 +80,21 @@ pub(super) fn request(
         _ => Accuracy::Any,
     };
     if samples.is_some() && accuracy == Accuracy::Any {
-        console.note("accuracy is not asked: there are no labels or no validation samples");
+        console.note(&format!("accuracy is not asked: {}", without_accuracy(samples)));
     }
-    if let (Some(_), _) | (_, Some(_)) = (options.target.max_drop, options.target.min_accuracy) {
+    let asked = options.target.max_drop.map(|_| "--max-drop");
+    if let Some(asked) = asked.or(options.target.min_accuracy.map(|_| "--min-accuracy")) {
         let Some(samples) = samples else {
-            return Err(Failure::usage("--max-drop and --min-accuracy are measured on data: say --data"));
+            return Err(Failure::usage(&format!("{asked} is measured on data: say --data")));
         };
-        samples.require_labels("--max-drop and --min-accuracy")?;
+        samples.require_labels(asked)?;
         if samples.validation.is_none() {
-            return Err(Failure::usage("--max-drop and --min-accuracy need validation samples (--validation)"));
+            return Err(Failure::usage(&format!("{asked} needs validation samples: say how many by --validation")));
+        }
+    }
+    if let Some(least) = options.target.min_accuracy.filter(|least| *least > 0.0 && *least < 1.0) {
+        if samples.is_some_and(|samples| matches!(samples.metric, Some((Metric::Classes | Metric::Binary, _)))) {
+            console.note(&format!("--min-accuracy {least} is {least} %, not a part of 1"));
         }
     }
     let judged_by = JobOptions {
@@ -111,6 +123,34 @@ pub(super) fn request(
         importance_samples: what.importance_samples,
         seed: global.seed,
     })
+}
+
+/// Why accuracy cannot be asked.
+pub(super) fn without_accuracy(samples: Option<&Samples>) -> &'static str {
+    match samples {
+        None => "there is no data (--data)",
+        Some(samples) if samples.metric.is_none() => "there are no labels",
+        Some(_) => "there are no validation samples (--validation)",
+    }
+}
+
+/// Tensors of two axes or more that are trained but are no weights that become 0: tables, recurrent layers, other element types.
+/// Their names, and how many elements they have.
+pub(super) fn left_alone(network: &Graph, subject: Subject) -> LeftAlone {
+    let mut left = LeftAlone::default();
+    if !matches!(subject, Subject::Weights(_)) {
+        return left;
+    }
+    let roles = roles(network);
+    let weights: BTreeSet<ValueId> = weights(network).into_iter().map(|weight| weight.value).collect();
+    for (id, value) in network.values().filter(|(id, _)| roles[id.index()] == Some(Role::Parameter)) {
+        let Some(data) = value.data.as_ref().filter(|data| data.rank() >= 2 && !weights.contains(&id)) else {
+            continue;
+        };
+        left.elements += data.len();
+        left.tensors.push(value.name.clone());
+    }
+    left
 }
 
 /// The same for a look at what would go: at once, without recovery, however inaccurate.
@@ -184,7 +224,7 @@ fn recovery(
         outputs: options.data.as_ref().map_or_else(Vec::new, |data| data.output_names.clone()),
         temperature: options.learning.temperature,
         alpha: options.learning.alpha.unwrap_or(0.9),
-        classes: metric == Some(slimnet_engine::train::Metric::Classes),
+        classes: metric == Some(Metric::Classes),
         ..JobOptions::default()
     };
     if has(RecoverName::Distillation) {
@@ -216,6 +256,7 @@ fn recovery(
 /// What tells this work from other: whatever its result depends on.
 pub(super) fn identity(options: &Prune, global: &Global, network: &Graph, samples: Option<&Samples>) -> Result<String> {
     let mut identity = Fingerprint::new();
+    identity.text(env!("CARGO_PKG_VERSION"));
     identity.network(network);
     if options.recovery.teacher != Path::new("self") {
         identity.path(&options.recovery.teacher)?;

@@ -44,6 +44,10 @@ impl Watch for Watcher<'_> {
 }
 
 impl Look for Watcher<'_> {
+    fn is_interrupted(&self) -> bool {
+        interrupt::requested()
+    }
+
     fn begin(&mut self, round: usize, aim: f64) {
         self.what = format!("round {round}");
         self.said = Instant::now();

@@ -1,10 +1,13 @@
 //! Weights as matrices, and which of their elements become 0 together.
 
-use crate::constraint::Pattern;
+use slimnet_graph::graph::{Graph, ValueId};
+
+use crate::constraint::{Constraint, ConstraintError, Pattern, recorded};
+use crate::weight::weights;
 
 /// A weight as a matrix of outputs × (taps · inputs): the columns of one tap of a kernel lie side by side, in the order of
 /// the inputs, and the taps in the order of the tensor. Elements are named by their offset in the tensor.
-pub(super) struct Matrix {
+pub(crate) struct Matrix {
     outputs: usize,
     inputs: usize,
     output_stride: usize,
@@ -15,7 +18,7 @@ pub(super) struct Matrix {
 
 impl Matrix {
     /// `None` if the tensor has no such axes or no elements.
-    pub(super) fn new(shape: &[usize], output_axis: usize, input_axis: usize) -> Option<Self> {
+    pub(crate) fn new(shape: &[usize], output_axis: usize, input_axis: usize) -> Option<Self> {
         let (&outputs, &inputs) = (shape.get(output_axis)?, shape.get(input_axis)?);
         if output_axis == input_axis || shape.contains(&0) {
             return None;
@@ -65,13 +68,13 @@ impl Matrix {
     }
 
     /// Whether the weight has too few inputs for the pattern.
-    pub(super) fn too_small(&self, pattern: Pattern) -> bool {
+    pub(crate) fn too_small(&self, pattern: Pattern) -> bool {
         matches!(pattern, Pattern::NofM { group, .. } if self.inputs < group)
     }
 
     /// Visits what becomes 0 together, always in the same order: whole tiles, or of a group of N:M all but its most
     /// important elements. What is 0 is the least important; of equals the first go.
-    pub(super) fn units(&self, pattern: Pattern, values: &[f32], scores: &[f32], visit: &mut dyn FnMut(&[usize])) {
+    pub(crate) fn units(&self, pattern: Pattern, values: &[f32], scores: &[f32], visit: &mut dyn FnMut(&[usize])) {
         let mut order: Vec<usize> = Vec::new();
         self.pattern_tiles(pattern, &mut |tile| {
             let Pattern::NofM { left, group } = pattern else { return visit(tile) };
@@ -84,7 +87,7 @@ impl Matrix {
     }
 
     /// Whether the zeros of a weight are arranged in a pattern.
-    pub(super) fn has(&self, pattern: Pattern, values: &[f32]) -> bool {
+    pub(crate) fn has(&self, pattern: Pattern, values: &[f32]) -> bool {
         let mut all = !self.too_small(pattern);
         self.pattern_tiles(pattern, &mut |tile| {
             let zeros = tile.iter().filter(|&&element| values[element] == 0.0).count();
@@ -104,10 +107,30 @@ fn stay(left: usize, group: usize, length: usize) -> usize {
 }
 
 /// Whether there can be such a pattern.
-pub(super) fn is_possible(pattern: Pattern) -> bool {
+pub(crate) fn is_possible(pattern: Pattern) -> bool {
     match pattern {
         Pattern::Single => true,
         Pattern::NofM { left, group } => (1..group).contains(&left),
         Pattern::Block { outputs, inputs } => outputs >= 1 && inputs >= 1,
     }
+}
+
+/// The weights whose zeros do not have the pattern that is recorded for them: removed inputs move groups.
+///
+/// # Errors
+/// If a record is not understood.
+pub(crate) fn broken_patterns(graph: &Graph) -> Result<Vec<ValueId>, ConstraintError> {
+    let mut broken = Vec::new();
+    for weight in weights(graph) {
+        let Some(Constraint::Sparse(pattern)) = recorded(graph, weight.value)? else { continue };
+        let data = graph.value(weight.value).data.as_ref();
+        let values = data.and_then(|data| Some((data.shape(), data.values::<f32>().ok()?)));
+        let holds = values.is_some_and(|(shape, values)| {
+            Matrix::new(shape, weight.outputs, weight.inputs).is_some_and(|matrix| matrix.has(pattern, &values))
+        });
+        if pattern != Pattern::Single && !holds {
+            broken.push(weight.value);
+        }
+    }
+    Ok(broken)
 }
