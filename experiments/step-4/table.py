@@ -59,12 +59,13 @@ HEAD = """| | parameters that are not 0 | file, kB | after zstd, kB | slimnet's 
 
 
 def rows_of(line, method, work):
-    """A method's rows: zeros are shown with dense and with sparse kernels."""
+    """A method's rows: zeros are shown with dense and, where the engine has some for them, with sparse kernels."""
     if method == "neurons":
         row("neurons removed", line, work, "dense")
         return
     row(f"{METHODS[method]}: zeros, dense kernels", line, work, "dense")
-    row(f"{METHODS[method]}: zeros, sparse kernels", line, work, "sparse")
+    if ratios(line)[1] is not None:
+        row(f"{METHODS[method]}: zeros, sparse kernels", line, work, "sparse")
 
 
 def main():

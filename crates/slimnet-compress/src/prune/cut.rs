@@ -197,11 +197,11 @@ impl<'a> Cutter<'a> {
                     pruned => pruned?,
                 };
                 if !pruned.reached {
-                    let mut why = format!("{:.1} % is the least that can be left", 100.0 * self.left(&cut)?);
-                    if let Some(axis) = pruned.skipped.first() {
-                        why += &format!("; {:?} and what goes with it must stay: {}", axis.name, axis.reason);
-                    }
-                    return Ok(Attempt::Short(why));
+                    let least = format!("{:.1} % is the least that can be left", 100.0 * self.left(&cut)?);
+                    return Ok(Attempt::Short(match pruned.skipped.first() {
+                        Some(axis) => format!("{least}; {:?} must stay: {}", axis.name, axis.reason),
+                        None => least,
+                    }));
                 }
                 let lost = pruned.axes.iter().map(|axis| axis.before - axis.after);
                 let removed = lost.sum::<usize>() as u64;

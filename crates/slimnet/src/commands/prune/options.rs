@@ -92,10 +92,10 @@ pub(super) fn request(
             return Err(Failure::usage(&format!("{asked} needs validation samples: say how many by --validation")));
         }
     }
-    if let Some(least) = options.target.min_accuracy.filter(|least| *least > 0.0 && *least < 1.0) {
-        if samples.is_some_and(|samples| matches!(samples.metric, Some((Metric::Classes | Metric::Binary, _)))) {
-            console.note(&format!("--min-accuracy {least} is {least} %, not a part of 1"));
-        }
+    let is_percent =
+        samples.is_some_and(|samples| matches!(samples.metric, Some((Metric::Classes | Metric::Binary, _))));
+    if let Some(least) = options.target.min_accuracy.filter(|least| is_percent && *least > 0.0 && *least < 1.0) {
+        console.note(&format!("--min-accuracy {least} is {least} %, not a part of 1"));
     }
     let judged_by = JobOptions {
         loss: samples.map_or(Loss::None, |samples| {
