@@ -1,16 +1,9 @@
 //! Importance in real networks beside the repository, if they are there.
 
-mod importance_support;
-
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use importance_support::{Batches, evidence, normal};
 use slimnet_compress::importance::{Criterion, ImportanceError, score_groups, score_weights};
 use slimnet_compress::weight::weights;
-use slimnet_engine::Threads;
-use slimnet_engine::job::{JobOptions, Loss};
-use slimnet_engine::train::Batch;
 use slimnet_graph::Graph;
 use slimnet_graph::axes::{CoupleOptions, couple};
 use slimnet_graph::infer::infer_graph;
@@ -58,28 +51,5 @@ fn every_network_is_judged_without_data() {
                 Err(error) => assert!(matches!(error, ImportanceError::NoBatchNorm), "{criterion}: {error}"),
             }
         }
-    }
-}
-
-/// What each criterion takes on `ResNet-20`, with 1024 samples: `cargo test --release … -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn time_of_each_criterion() {
-    let Some(path) = networks().into_iter().find(|path| path.ends_with("resnet20_cifar10_bn.onnx")) else { return };
-    let graph = read(&path);
-    let coupling = couple(&graph, &CoupleOptions::default()).unwrap();
-    let input = graph.value(graph.free_inputs().next().unwrap()).name.clone();
-    let images = normal(&[1024, 3, 32, 32], "images", 1.0);
-    let source = Batches(vec![Batch { values: vec![(input, images)], samples: 1024 }]);
-    let job = JobOptions { loss: Loss::None, ..JobOptions::default() };
-    let threads = Threads::new(0).unwrap();
-    let evidence = evidence(&source, &job, &threads, 64);
-    for criterion in Criterion::ALL {
-        let start = Instant::now();
-        let weights = score_weights(&graph, &weights(&graph), criterion, Some(&evidence), 0).map(|scores| scores.len());
-        let of_weights = start.elapsed();
-        let groups = score_groups(&graph, &coupling, criterion, Some(&evidence), 0).map(|scores| scores.len());
-        let of_groups = start.elapsed().saturating_sub(of_weights);
-        println!("{criterion}: weights {of_weights:?} ({weights:?}), groups {of_groups:?} ({groups:?})");
     }
 }

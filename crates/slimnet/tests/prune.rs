@@ -263,6 +263,65 @@ fn patterns_hold_after_lossless_removal_or_it_is_said() {
 }
 
 #[test]
+fn a_pattern_is_whole_where_groups_are_cut_off() {
+    let folder = digits();
+    // Layers of 3, 6, 12 … channels and the like.
+    folder.succeed("prune net.onnx --neurons --sparsity 0.3 --recover none -o odd.onnx --quiet");
+    let prune = "prune odd.onnx --nm 2:4 --sparsity 0.5 --recover none -o nm.onnx --json --quiet";
+    let report = json(&folder.succeed(prune));
+    let odd = |layer: &&Value| layer["shape"][1].as_u64().is_some_and(|inputs| inputs > 4 && inputs % 4 != 0);
+    let layers = report["layers"].as_array().unwrap();
+    assert!(layers.iter().any(|layer| odd(&layer)) && report["left"].as_f64() > Some(0.5), "{layers:?}");
+    assert!(layers.iter().filter(odd).all(|layer| layer["pattern"] == "2:4"), "{layers:?}");
+}
+
+#[test]
+fn bytes_are_those_of_the_file() {
+    let folder = Folder::new();
+    folder.succeed("new resnet8 --channels 1 --resolution 8 --width 0.5 -o net.onnx --quiet");
+    let prune = |bytes: u64| {
+        let options = "--neurons --data digits --recover none --max-drop 100 --pace one-shot --importance l2";
+        folder.succeed(&format!("prune net.onnx {options} --bytes {bytes} -o out.onnx --quiet"));
+        fs::metadata(folder.path("out.onnx")).unwrap().len()
+    };
+    // How data is prepared is recorded in the file, and takes bytes, too.
+    let first = prune(fs::metadata(folder.path("net.onnx")).unwrap().len() / 2);
+    assert!(prune(first) <= first);
+    let less = prune(first - 1);
+    assert!(less < first, "{less} of {first}");
+}
+
+#[test]
+fn what_is_not_a_number_is_refused_wherever_it_is() {
+    let folder = digits();
+    let mut graph = network(&folder, "net.onnx");
+    let bias = graph.find_value("fc.bias").unwrap();
+    let shape = graph.value(bias).data.as_ref().unwrap().shape().to_vec();
+    let values = vec![f32::NAN; shape.iter().product()];
+    graph.set_data(bias, slimnet_graph::Tensor::from_values(shape, values).unwrap());
+    onnx::write_file(&graph, &folder.path("nan.onnx")).unwrap();
+    let (code, said) = refused(&folder, "prune nan.onnx --neurons --sparsity 0.3 --importance random -o out.onnx");
+    assert!(code == 1 && said.contains("fc.bias"), "{said}");
+}
+
+/// Some library of the system, under the name of ONNX Runtime, lies where the program is called.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_library_in_the_current_folder_is_not_loaded() {
+    let folder = digits();
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let library = maps.lines().find_map(|line| Some(&line[line.find('/')?..]).filter(|file| file.contains("libc.so")));
+    let Some(library) = library else { return };
+    fs::copy(library, folder.path("libonnxruntime.so")).unwrap();
+    let prune = "prune net.onnx --neurons --sparsity 0.3 --dry-run --quiet";
+    let output = folder.command(prune).env_remove("ORT_DYLIB_PATH").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Named, it is loaded, and is not ONNX Runtime.
+    let output = folder.command(prune).env("ORT_DYLIB_PATH", "libonnxruntime.so").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not ONNX Runtime"));
+}
+
+#[test]
 fn a_control_at_random_has_as_many_epochs() {
     let folder = digits();
     let prune = "prune net.onnx --weights --sparsity 0.93 --data digits --max-drop 3 --epochs 2 --rounds 2 --control \

@@ -3,6 +3,7 @@
 mod amount;
 mod cut;
 mod error;
+mod layers;
 pub mod neurons;
 mod ranking;
 mod request;
@@ -12,11 +13,10 @@ pub mod weights;
 
 pub use amount::{Amount, measure};
 pub use error::PruneError;
+pub use layers::LayerChange;
 pub use neurons::{NeuronChoice, PrunedAxis, PrunedNeurons, SkippedAxis, prune_neurons};
 pub use request::{Accuracy, Most, Request, Subject, Target};
-pub use run::{
-    Alone, Ended, LayerChange, Look, LoopError, Measured, Pruned, Round, Verdict, forget, has_progress, prune,
-};
+pub use run::{Alone, Ended, Look, LoopError, Measured, Pruned, Round, Verdict, forget, has_progress, prune};
 pub use schedule::Schedule;
 pub use weights::{PrunedWeight, PrunedWeights, WeightChoice, prune_weights};
 

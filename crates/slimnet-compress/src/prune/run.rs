@@ -11,15 +11,14 @@ use slimnet_graph::ops::Role;
 use slimnet_graph::roles::roles;
 
 use super::PruneError;
-use super::cut::{Attempt, Cutter, before, nonzero_elements};
+use super::cut::{Attempt, Cutter, before};
+use super::layers::{LayerChange, layers};
 use super::request::Request;
 use super::weights::mend_patterns;
-use crate::constraint::{Constraint, ConstraintError, Pattern, recorded};
 use crate::importance::{Criterion, ImportanceError};
 use crate::material::Material;
 use crate::recover::{Recovered, TrainingError, Unfinished, Watch, recover};
 use crate::store::{Store, StoreError};
-use crate::weight::{Weight, weights};
 
 /// Why the loop cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +72,13 @@ pub enum Verdict {
     Diverged,
     /// So much cannot be removed: the rest is frozen, excluded or the last of its layer.
     Unreachable,
+}
+
+impl Verdict {
+    /// Whether the loop goes on from what the round gave.
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Self::Accurate | Self::Alright)
+    }
 }
 
 /// A score in a file.
@@ -152,25 +158,6 @@ pub struct Pruned {
     pub layers: Vec<LayerChange>,
 }
 
-/// What pruning did to a weight.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LayerChange {
-    /// The tensor.
-    pub weight: String,
-    /// Its shape before.
-    pub shape: Vec<usize>,
-    /// Its shape now; `None` if it is gone.
-    pub shape_after: Option<Vec<usize>>,
-    /// Elements that were not 0 before.
-    pub nonzero: usize,
-    /// Elements that are not 0 now.
-    pub nonzero_after: usize,
-    /// The pattern that its zeros have: `N:M` or `RxC`.
-    pub pattern: Option<String>,
-    /// The pattern that its zeros had and do not have any more.
-    pub pattern_lost: Option<String>,
-}
-
 impl Pruned {
     /// Whether the target was reached.
     pub fn reached(&self) -> bool {
@@ -179,7 +166,7 @@ impl Pruned {
 
     /// The rounds on the way to the network.
     pub fn accepted(&self) -> impl Iterator<Item = &Round> {
-        self.rounds.iter().filter(|round| matches!(round.verdict, Verdict::Accurate | Verdict::Alright))
+        self.rounds.iter().filter(|round| round.verdict.is_accepted())
     }
 
     /// Epochs of recovery on the way to the network.
@@ -295,8 +282,7 @@ pub fn prune(
             progress += step;
         }
         // Steps of the schedule itself may be small; those that were halved may not be smaller.
-        let failed =
-            state.rounds.last().is_some_and(|round| !matches!(round.verdict, Verdict::Accurate | Verdict::Alright));
+        let failed = state.rounds.last().is_some_and(|round| !round.verdict.is_accepted());
         if failed && 1.0 - kept((progress + step).min(1.0)) / kept(progress) < SMALLEST_STEP {
             break;
         }
@@ -336,7 +322,7 @@ pub fn prune(
             };
             let known = state.rounds.last().filter(same);
             if let Some(earlier) = known {
-                round.verdict = earlier.verdict;
+                (round.verdict, round.after) = (earlier.verdict, earlier.after);
                 round.reason = Some(format!("the same cut as in round {}", earlier.round));
             }
             let repetitions = if known.is_some() { &[][..] } else { &TRAININGS[..] };
@@ -410,36 +396,6 @@ fn check_numbers(graph: &Graph) -> Result<(), PruneError> {
         }
     }
     Ok(())
-}
-
-/// What became of each weight.
-fn layers(original: &Graph, network: &Graph) -> Result<Vec<LayerChange>, ConstraintError> {
-    let special = |graph: &Graph, value| {
-        let Some(Constraint::Sparse(pattern)) = recorded(graph, value)? else { return Ok(None) };
-        Ok((pattern != Pattern::Single).then(|| pattern.to_string()))
-    };
-    let change = |weight: Weight| {
-        let name = &original.value(weight.value).name;
-        let after = network.find_value(name).and_then(|value| Some((value, network.value(value).data.as_ref()?)));
-        let before = original.value(weight.value).data.as_ref();
-        let (had, pattern) = (
-            special(original, weight.value)?,
-            match after {
-                Some((value, _)) => special(network, value)?,
-                None => None,
-            },
-        );
-        Ok(LayerChange {
-            weight: name.clone(),
-            shape: before.map_or_else(Vec::new, |data| data.shape().to_vec()),
-            shape_after: after.map(|(_, data)| data.shape().to_vec()),
-            nonzero: before.map_or(0, nonzero_elements),
-            nonzero_after: after.map_or(0, |(_, data)| nonzero_elements(data)),
-            pattern_lost: had.filter(|had| after.is_some() && pattern.as_ref() != Some(had)),
-            pattern,
-        })
-    };
-    weights(original).into_iter().map(change).collect()
 }
 
 /// Whether there is kept work that is worth going on from: a round, or training.

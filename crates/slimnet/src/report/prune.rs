@@ -99,7 +99,7 @@ impl Report for PruneReport {
     fn headline(&self) -> String {
         let left = format!("{:.1} % of the {} left", 100.0 * self.left, self.counted_words());
         // Of the network that was kept, not of one that was given up.
-        let kept = |round: &&Round| matches!(round.verdict, Verdict::Accurate | Verdict::Alright);
+        let kept = |round: &&Round| round.verdict.is_accepted();
         let score = self.rounds.iter().rev().find(kept).map_or(self.original, |round| round.after);
         match score {
             Some(_) => format!("{left}, {}", measured(score)),

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use slimnet_compress::constraint::{Pattern, settle};
 use slimnet_compress::material::Material;
-use slimnet_compress::prune::{self, Ended, Subject, Verdict};
+use slimnet_compress::prune::{self, Ended, Subject};
 use slimnet_compress::store::Store;
 use slimnet_graph::graph::Graph;
 
@@ -108,15 +108,14 @@ pub fn run(options: &Prune, global: &Global, console: Console<'_>) -> Result<Out
     console.note("measuring …");
     let dims = material.lengths.clone();
     let ort = options.proof.ort.clone();
-    let proof = prove(
+    let mut proof = prove(
         &entries,
         &ProofOptions { threads: global.threads(), seed: global.seed, dims, ort, ..ProofOptions::default() },
     )?;
     // What is left of it would only be in the way.
     let _ = prune::forget(&store);
     let reached = pruned.reached();
-    let mut proof = proof;
-    if pruned.rounds.iter().any(|round| round.after.is_none() && !matches!(round.verdict, Verdict::Unreachable)) {
+    if pruned.accepted().any(|round| round.after.is_none()) {
         proof.notes.push(format!("accuracy is not asked: {}", options::without_accuracy(samples.as_ref())));
     }
     let (subject, pattern) = match request.subject {
