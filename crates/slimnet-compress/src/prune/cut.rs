@@ -95,8 +95,8 @@ impl<'a> Cutter<'a> {
         found
     }
 
-    /// Whether so little is left. The pattern N:M is whole where groups are cut off at the end, too, and a tensor of single
-    /// weights keeps at least one.
+    /// Whether so little is left. The pattern N:M is whole where groups are cut off at the end, too, and the last weight of a
+    /// tensor stays beyond what was asked.
     pub fn is_small(&self, graph: &Graph, aim: f64) -> Result<bool, PruneError> {
         let left = self.left(graph)?;
         let Subject::Weights(pattern) = self.request.subject else { return Ok(left <= aim + 1e-12) };
@@ -107,7 +107,9 @@ impl<'a> Cutter<'a> {
                 return Ok(true);
             }
         }
-        Ok(left <= aim + weights.len() as f64 / self.whole + 1e-12)
+        let last = |weight: &&Weight| graph.value(weight.value).data.as_ref().map_or(0, nonzero_elements) == 1;
+        let spare = weights.iter().filter(last).count();
+        Ok(left <= aim + spare as f64 / self.whole + 1e-12)
     }
 
     /// What there is of what the target counts: of weights those that are not 0.
